@@ -1,0 +1,180 @@
+"""The kinds of component: what each must say, and nothing about how it is used.
+
+Every class here opens one kind; a component derives from it, declares `name`, and fills in the abstract methods.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from rddm.core.component import Component
+from rddm.core.named import Named, resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Generator, Tensor, nn
+
+    from rddm.core.process import Node, Path, Prediction, Target
+
+
+class Schedule(Component):
+    """When the residual and the noise enter: the coefficients of the forward process."""
+
+    kind: ClassVar[str] = "schedule"
+
+    @abstractmethod
+    def path(self) -> Path:
+        """The process as float64 tables; row 0 is the clean image."""
+
+
+class Solver(Component):
+    """How a prediction becomes the next, earlier state.
+
+    `memory` is whatever a multistep solver keeps from one step to the next: None before the first step, passed in
+    and handed back, never stored on the solver. `predict` may be called more than once a step.
+    """
+
+    kind: ClassVar[str] = "solver"
+
+    @abstractmethod
+    def step(
+        self,
+        x: Tensor,
+        now: Node,
+        to: Node,
+        predict: Callable[[Tensor, Node], Prediction],
+        draw: Callable[[], Tensor],
+        eta: float,
+        memory: Any,
+    ) -> tuple[Tensor, Prediction, Any]:
+        """The state (B, C, *S) at `to`, the prediction at `now` it rests on, and the memory.
+
+        Args:
+            x: state at `now`.
+            predict: the clipped prediction for a state at a node; each call costs one network evaluation.
+            draw: fresh standard normal noise, shaped like x.
+            eta: share of the posterior's variance that is drawn anew, in [0, 1].
+        """
+
+
+class Sampler(Component):
+    """What the network predicts, and how an image is sampled from that: the paper's sampling method (SM)."""
+
+    kind: ClassVar[str] = "sampler"
+
+    steps: int = Field(default=5, ge=1, description="sampling steps, 1 .. T")
+    eta: float = Field(default=0.0, ge=0, le=1, description="share of the posterior variance drawn anew")
+    solver: Named[Solver] = Field(default_factory=lambda: resolve(Solver, "first-order"))
+    clip: bool = Field(default=True, description="clip the predicted clean image to [-1, 1] at every step")
+    clock: Literal["index", "path"] = Field(
+        default="index",
+        description="time that a network is told: t, or (abar_t T, bbar_t T)",
+    )
+    nets: Literal[1, 2] = Field(default=1, description="one network with all heads, or one for each head")
+
+    @abstractmethod
+    def heads(self) -> Mapping[str, Target]:
+        """Target of each head by its name, in order. Samplers that share a head share its name."""
+
+    def nodes(self, T: int, steps: int | None = None) -> list[int]:
+        """Times of the states that sampling visits, from T down to 0: `floor(T k / S)`, k = S .. 0."""
+        S = steps or self.steps
+        return [T * k // S for k in range(S, -1, -1)]
+
+
+class Backbone(Component):
+    """A recipe for a network."""
+
+    kind: ClassVar[str] = "backbone"
+
+    @property
+    def multiple(self) -> int:
+        """Heights and widths that the network takes are multiples of this; others are padded for it."""
+        return 1
+
+    @abstractmethod
+    def build(self, in_chans: int, out_chans: int, times: int) -> nn.Module:
+        """A freshly initialised network `(x, time) -> y`.
+
+        x is (B, in_chans, *S) in about [-1, 1] with every size a multiple of `multiple`; time is (B, times), each
+        value in about [0, 1000]; y is (B, out_chans, *S), unbounded.
+        """
+
+
+#: One example as the source has it: arrays (H, W, C), uint8, uint16 or float in [0, 1], by role ("target", "input").
+Record = Mapping[str, "np.ndarray[Any, Any]"]
+
+
+class Records(Sequence[Record]):
+    """The examples of an opened source, read one by one when asked for."""
+
+    names: Sequence[str]  # of each example, unique, stable from run to run: what results are matched by
+    roles: frozenset[str]  # what each record holds
+
+    @abstractmethod
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """(height, width) of every example, without reading its pixels where the format allows."""
+
+
+class Source(Component):
+    """Where examples come from. In a spec a plain path stands for the folder of that name."""
+
+    kind: ClassVar[str] = "source"
+
+    @abstractmethod
+    def open(self) -> Records:
+        """The examples. Raises DataError where there are none, or they do not match."""
+
+    @classmethod
+    def shorthand(cls, value: object) -> object:
+        return {"name": "folder", "path": str(value)} if isinstance(value, str | FilePath) else value
+
+
+class Degradation(Component):
+    """A physical model of how clean images become bad ones."""
+
+    kind: ClassVar[str] = "degradation"
+
+    @abstractmethod
+    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
+        """A degraded copy of one image (C, H, W) in [0, 1], same shape and range, any C.
+
+        All randomness comes from `generator` (on the CPU): equal seeds give equal images.
+        """
+
+
+class Task(Component):
+    """What is turned into what: the data, and how a batch of it enters the process."""
+
+    kind: ClassVar[str] = "task"
+
+    channels: int = Field(default=3, ge=1, description="channels of the images, 1 for grey, 3 for RGB")
+
+    @property
+    @abstractmethod
+    def conditions(self) -> int:
+        """Channels that the network sees beside the state x_t."""
+
+    @abstractmethod
+    def train_records(self) -> Records:
+        """The examples to train on."""
+
+    @abstractmethod
+    def eval_records(self) -> Records:
+        """The examples to evaluate on, never seen in training."""
+
+    @abstractmethod
+    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
+        """One example as tensors (C, H, W) in [0, 1]: "target" and "input", cut to `crop` if given, else whole."""
+
+    @abstractmethod
+    def condition(self, x_in: Tensor) -> Tensor | None:
+        """What the network sees beside x_t: (B, conditions, *S), in [-1, 1], or None."""
+
+
+Positive = Annotated[int, Field(ge=1)]

@@ -1,0 +1,224 @@
+"""The dual diffusion process: one path for the whole family, its forward and reverse steps, and decoding.
+
+    I_t = A_t I_0 + B_t I_in + C_t eps,   eps ~ N(0, I)                                    (path)
+
+RDDM (arXiv 2308.13712, eq. 7) is A = 1 - abar, B = abar, C = bbar: `I_t = I_0 + abar_t I_res + bbar_t eps` with
+`I_res = I_in - I_0`. Tables are float64 with T + 1 rows, row 0 the clean image. All functions are pure, take
+images of any shape `(B, C, *S)`, and compute their coefficients in float64 before they touch an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor
+
+from rddm.core.errors import ShapeError, SpecError
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """The path's coefficients at one time.
+
+    Each is a float64 tensor: of shape `()`, one for the whole batch, or `(B, *K)`, one for each item, where K
+    broadcasts onto the trailing dimensions of an image (for coefficients by channel, row or frequency).
+    """
+
+    t: Tensor  # position on the path's index, 0 = clean, T = end
+    A: Tensor  # weight of the clean image I_0
+    B: Tensor  # weight of the input image I_in
+    C: Tensor  # standard deviation of the noise
+    F: Tensor  # the chain's accumulated gain; 1 for RDDM
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A process as float64 tables of T + 1 rows: A, B, C, and the variance gauge F.
+
+    F is the accumulated gain of the Markov chain behind the marginals. It decides the posterior's variance and
+    nothing else: F = 1 for RDDM, where steps only add; F = A for DDPM, where a step shrinks the image.
+
+    Raises:
+        SpecError: a table is not finite, does not start at the clean image (A = 1, B = C = 0), has C < 0, or
+            gives a posterior variance below zero (C / F must not fall with t).
+    """
+
+    A: Tensor
+    B: Tensor
+    C: Tensor
+    F: Tensor
+
+    def __post_init__(self) -> None:
+        tables = {"A": self.A, "B": self.B, "C": self.C, "F": self.F}
+        for key, table in tables.items():
+            if table.dtype != torch.float64 or table.shape[:1] != self.A.shape[:1] or len(table) < 2:
+                raise _bad_path(f"{key} must be a float64 table of T + 1 rows; given {table.dtype}, {tuple(table.shape)}")
+            if not table.isfinite().all():
+                raise _bad_path(f"{key} is not finite at t = {int((~table.isfinite()).nonzero()[0, 0])}")
+        start = torch.stack([self.A[0].mean(), self.B[0].mean(), self.C[0].mean()])
+        if not torch.allclose(start, torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64), atol=1e-12, rtol=0):
+            raise _bad_path(f"t = 0 must be the clean image, (A, B, C) = (1, 0, 0); given {start.tolist()}")
+        if (self.C < 0).any():
+            raise _bad_path(f"C, a standard deviation, is negative at t = {int((self.C < 0).nonzero()[0, 0])}")
+        falls = (self.C[1:] * self.F[:-1] - self.C[:-1] * self.F[1:]) < -1e-12
+        if falls.any():
+            raise _bad_path(f"the noise level C / F falls from t = {int(falls.nonzero()[0, 0])} to the next")
+
+    @classmethod
+    def dual(cls, abar: Tensor, bbar: Tensor, gauge: Tensor | None = None) -> Path:
+        """RDDM's form from its two cumulative tables, `I_0 + abar_t I_res + bbar_t eps` (eq. 7)."""
+        return cls(1 - abar, abar, bbar, torch.ones_like(abar) if gauge is None else gauge)
+
+    @property
+    def T(self) -> int:
+        """The number of steps of the full chain."""
+        return len(self.A) - 1
+
+    def __getitem__(self, t: int | Tensor) -> Node:
+        """The node at integer time t, 0 <= t <= T: an int for all items, or an integer tensor (B,)."""
+        index = torch.as_tensor(t).cpu()
+        if index.is_floating_point() or (index.numel() and not (0 <= index.min() and index.max() <= self.T)):
+            raise ShapeError(f"t must be integers in 0..{self.T}; given {t}")
+        if self.A.ndim > 1 and index.ndim == 0:
+            index = index[None]
+        return Node(index.to(torch.float64), self.A[index], self.B[index], self.C[index], self.F[index])
+
+    @property
+    def posterior_variance(self) -> Tensor:
+        """Variance (T,) of the ancestral step (eta = 1) from t to t - 1, t = 1..T; the paper's eq. 11 squared.
+
+        RDDM's is sum-constrained: the variances of a whole chain add up to at most beta_T^2.
+        """
+        return torch.stack([posterior_std(self[t], self[t - 1], 1.0) for t in range(1, self.T + 1)]) ** 2
+
+
+def _bad_path(message: str) -> SpecError:
+    return SpecError("path", [((), message)])
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is known or believed of one state: the clean image, the residual, and the noise, each `(B, C, *S)`."""
+
+    x0: Tensor
+    res: Tensor  # I_in - I_0
+    eps: Tensor
+
+
+#: A linear target `p I_0 + q I_in + r eps` as (p, q, r): what a head of a network predicts.
+Target = tuple[float | Tensor, float | Tensor, float | Tensor]
+
+RES: Target = (-1.0, 1.0, 0.0)
+NOISE: Target = (0.0, 0.0, 1.0)
+X0: Target = (1.0, 0.0, 0.0)
+
+
+def scale(weight: float | Tensor, image: Tensor) -> Tensor:
+    """weight * image, where weight is a number, a tensor `()`, or `(B, *K)` with K on the trailing dimensions."""
+    if isinstance(weight, Tensor):
+        weight = weight.to(image.dtype).to(image.device)  # in this order: some devices have no float64
+        if weight.ndim:
+            batch, trailing = weight.shape[:1], weight.shape[1:]
+            weight = weight.reshape(*batch, *[1] * (image.ndim - weight.ndim), *trailing)
+    return weight * image
+
+
+def combine(weights: Sequence[float | Tensor], images: Sequence[Tensor]) -> Tensor:
+    """The sum of weights times images."""
+    return reduce(add, (scale(w, image) for w, image in zip(weights, images, strict=True)))
+
+
+def forward(x0: Tensor, x_in: Tensor, eps: Tensor, node: Node) -> Tensor:
+    """The state I_t (B, C, *S) in closed form (eq. 7)."""
+    return combine((node.A, node.B, node.C), (x0, x_in, eps))
+
+
+def forward_step(x_s: Tensor, x0: Tensor, x_in: Tensor, z: Tensor, now: Node, to: Node) -> Tensor:
+    """One step of the chain from time s to a later t, with fresh noise z ~ N(0, I).
+
+    For RDDM's gauge it is eq. 6: `I_t = I_s + (abar_t - abar_s) I_res + sqrt(bbar_t^2 - bbar_s^2) z`.
+    """
+    gain = to.F / now.F
+    spread = (to.C**2 - (gain * now.C) ** 2).clamp(min=0).sqrt()
+    return combine((gain, to.A - gain * now.A, to.B - gain * now.B, spread), (x_s, x0, x_in, z))
+
+
+def posterior_std(now: Node, to: Node, eta: float) -> Tensor:
+    """Standard deviation of the step from t to an earlier s, float64.
+
+    `sigma^2 = eta C_s^2 (1 - rho_s^2 / rho_t^2)`, rho = C / F; for F = 1 that is the paper's
+    `eta (bbar_t^2 - bbar_s^2) bbar_s^2 / bbar_t^2`. eta scales the variance: 0 is deterministic, 1 ancestral.
+    """
+    # rho_s / rho_t is 0/0 where no noise is left at all; there, sigma is 0 because C_s is.
+    ratio = to.C * now.F / torch.where(now.C > 0, to.F * now.C, 1.0)
+    return to.C * (eta * (1 - ratio**2)).clamp(min=0).sqrt()
+
+
+def reverse_step(prediction: Prediction, now: Node, to: Node, eta: float = 0.0, z: Tensor | None = None) -> Tensor:
+    """The state at an earlier time s, (B, C, *S), drawn from q(I_s | I_t, I_0, I_res) (eq. 9 to 13).
+
+        I_s = A_s x0 + B_s (x0 + res) + sqrt(C_s^2 - sigma^2) eps + sigma z
+
+    Its marginal is the path's for every eta; z ~ N(0, I) may be None when eta is 0.
+    """
+    sigma = posterior_std(now, to, eta)
+    kept = (to.C**2 - sigma**2).clamp(min=0).sqrt()
+    mean = combine((to.A + to.B, to.B, kept), (prediction.x0, prediction.res, prediction.eps))
+    return mean if z is None else mean + scale(sigma, z)
+
+
+def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in: Tensor) -> Prediction:
+    """Clean image, residual and noise from the state and a network's heads.
+
+    One head is completed by the known I_in; two heads stand alone. Together with the path they are three linear
+    equations for (I_0, I_in, eps), solved in float64. Where the path itself says nothing about an unknown, its
+    equation is replaced by the best guess: without noise (C = 0) the noise is 0; where no trace of the clean
+    image is left (A = 0) the residual is 0, that is I_in stands for it. Nothing is divided by a patched zero.
+
+    Args:
+        x_t: state (B, C, *S).  heads: one or two pairs of target and prediction (B, C, *S).
+        x_in: the input image (B, C, *S).
+
+    Raises:
+        SpecError: the heads do not determine the clean image at this time.
+    """
+    equations = list(heads)
+    if len(equations) == 1:
+        equations.append(((0.0, 1.0, 0.0), x_in))
+    rows = [_row(target, node) for target, _ in equations]
+    system = torch.stack([_row((node.A, node.B, node.C), node), *rows], dim=-2)  # (..., 3 equations, 3 unknowns)
+    state, singular = x_t, torch.linalg.det(system) == 0
+    if singular.any():
+        silent = torch.where((node.C == 0)[..., None], _row(NOISE, node), _row(RES, node))
+        system = torch.where(singular[..., None, None], torch.stack([silent, *rows], dim=-2), system)
+        state = scale((~singular).to(torch.float64), x_t)
+        if (torch.linalg.det(system) == 0).any():
+            raise SpecError("sampler", [((), f"its heads do not determine the clean image at t = {node.t.tolist()}")])
+    inverse = torch.linalg.inv(system)
+    knowns = [state, *(value for _, value in equations)]
+    x0, source, eps = (combine(inverse[..., i, :].unbind(-1), knowns) for i in range(3))
+    return Prediction(x0, source - x0, eps)
+
+
+def _row(target: Target, node: Node) -> Tensor:
+    columns = [torch.as_tensor(part, dtype=torch.float64).expand(node.A.shape) for part in target]
+    return torch.stack(columns, dim=-1)
+
+
+def encode(target: Target, truth: Prediction) -> Tensor:
+    """The value of a target `p I_0 + q I_in + r eps`, (B, C, *S)."""
+    p, q, r = target
+    return combine((p, q, r), (truth.x0, truth.x0 + truth.res, truth.eps))
+
+
+def clip(prediction: Prediction, low: float = -1.0, high: float = 1.0) -> Prediction:
+    """The prediction with its clean image clipped to the image range; I_in and the noise stay as they are.
+
+    The residual lives in [-2, 2] and is never clipped itself, so a pixel may change by the whole range.
+    """
+    x0 = prediction.x0.clamp(low, high)
+    return Prediction(x0, prediction.res + (prediction.x0 - x0), prediction.eps)
