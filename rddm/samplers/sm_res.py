@@ -1,0 +1,22 @@
+"""The network predicts the residual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from rddm.core.kinds import Sampler
+from rddm.core.process import RES, Target
+
+
+class SMRes(Sampler):
+    """SM-Res: one head, I_res. `x0 = I_in - I_res`, `eps = (x_t - (1 - abar_t) x0 - abar_t I_in) / bbar_t`.
+
+    For restoration: certain, cheap, and well-conditioned at every t. Source: arXiv 2308.13712, section 3.3.
+    """
+
+    name: Literal["sm-res"] = "sm-res"
+    nets: Literal[1] = 1
+
+    def heads(self) -> Mapping[str, Target]:
+        return {"res": RES}

@@ -1,0 +1,25 @@
+"""The networks predict residual and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from rddm.core.kinds import Sampler
+from rddm.core.process import NOISE, RES, Target
+
+
+class SMResN(Sampler):
+    """SM-Res-N: two heads, I_res and eps. `x0 = x_t - abar_t I_res - bbar_t eps`.
+
+    `nets: 2` trains one network for each head (the paper's best); `nets: 1` one network with both heads.
+    Its checkpoints also sample as sm-res and sm-n. Source: arXiv 2308.13712, section 3.3.
+    """
+
+    name: Literal["sm-res-n"] = "sm-res-n"
+    nets: Literal[1, 2] = Field(default=2, description="one network with both heads, or one for each head")
+
+    def heads(self) -> Mapping[str, Target]:
+        return {"res": RES, "noise": NOISE}
