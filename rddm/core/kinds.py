@@ -77,9 +77,11 @@ class Sampler(Component):
     )
     nets: Literal[1, 2] = Field(default=1, description="one network with all heads, or one for each head")
 
+    heads: ClassVar[tuple[str, ...]]  # names of what the network predicts; samplers that share a head share its name
+
     @abstractmethod
-    def heads(self) -> Mapping[str, Target]:
-        """Target of each head by its name, in order. Samplers that share a head share its name."""
+    def targets(self, node: Node) -> Mapping[str, Target]:
+        """What each head predicts at a node, by its name, as weights (p, q, r) of I_0, I_in and eps."""
 
     def nodes(self, T: int, steps: int | None = None) -> list[int]:
         """Times of the states that sampling visits, from T down to 0: `floor(T k / S)`, k = S .. 0."""

@@ -9,7 +9,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from rddm.core import registry
-from rddm.core.errors import RegistryError
+from rddm.core.errors import RegistryError, SpecError
 
 if TYPE_CHECKING:
     from rddm.core.component import Component
@@ -43,18 +43,18 @@ def resolve(base: type[C], value: object) -> C:
     """The component that `value` stands for: an instance of `base`, a name, or a table with a `name`.
 
     Raises:
-        RegistryError: the name is unknown, or its component is broken.
-        SpecError: the table's other keys do not fit the component.
-        ValueError: `value` is none of the three.
+        SpecError: the name is unknown, its component is broken, the table's other keys do not fit the component,
+            or `value` is none of the three.
     """
     if isinstance(value, base):
         return value
     table = base.shorthand(value)
     if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
         known = ", ".join(registry.names(base.kind))
-        raise ValueError(f'must be a {base.kind}: a name ({known}), or a table {{"name": ..., parameters}}')
+        message = f'must be a name ({known}) or a table {{"name": ..., its parameters}}; given {value!r}'
+        raise SpecError(base.kind, [((), message)])
     try:
         component = registry.load(base, table["name"])
     except RegistryError as error:
-        raise ValueError(str(error)) from error
+        raise SpecError(base.kind, [((), str(error))]) from error
     return component(**table)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rddm.core.kinds import Sampler
-from rddm.core.process import NOISE, Target
+from rddm.core.process import NOISE, Node, Target
 
 
 class SMN(Sampler):
@@ -18,6 +18,7 @@ class SMN(Sampler):
 
     name: Literal["sm-n"] = "sm-n"
     nets: Literal[1] = 1
+    heads: ClassVar[tuple[str, ...]] = ("noise",)
 
-    def heads(self) -> Mapping[str, Target]:
+    def targets(self, node: Node) -> Mapping[str, Target]:
         return {"noise": NOISE}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from rddm.core.kinds import Sampler
-from rddm.core.process import RES, Target
+from rddm.core.process import RES, Node, Target
 
 
 class SMRes(Sampler):
@@ -17,6 +17,7 @@ class SMRes(Sampler):
 
     name: Literal["sm-res"] = "sm-res"
     nets: Literal[1] = 1
+    heads: ClassVar[tuple[str, ...]] = ("res",)
 
-    def heads(self) -> Mapping[str, Target]:
+    def targets(self, node: Node) -> Mapping[str, Target]:
         return {"res": RES}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from rddm.core.kinds import Sampler
-from rddm.core.process import NOISE, RES, Target
+from rddm.core.process import NOISE, RES, Node, Target
 
 
 class SMResN(Sampler):
@@ -20,6 +20,7 @@ class SMResN(Sampler):
 
     name: Literal["sm-res-n"] = "sm-res-n"
     nets: Literal[1, 2] = Field(default=2, description="one network with both heads, or one for each head")
+    heads: ClassVar[tuple[str, ...]] = ("res", "noise")
 
-    def heads(self) -> Mapping[str, Target]:
+    def targets(self, node: Node) -> Mapping[str, Target]:
         return {"res": RES, "noise": NOISE}

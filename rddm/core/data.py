@@ -1,0 +1,126 @@
+"""Training examples by number: what a run sees at a step depends on its seed and the step alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rddm.core.errors import DataError
+from rddm.core.kinds import Records, Task
+from rddm.core.spec import Training
+
+
+class Batch(TypedDict):
+    """Images (B, C, H, W) in [0, 1], and the problems met while reading them."""
+
+    target: Tensor
+    input: Tensor
+    problems: list[str]
+
+
+def seeded(*key: int, device: torch.device | str = "cpu") -> Generator:
+    """A generator for a tuple of numbers; other tuples give independent streams."""
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    return Generator(device).manual_seed(seed % 2**63)
+
+
+class Examples(Dataset[dict[str, object]]):
+    """Endless training examples: number n is `permutation(seed, n // len)[n % len]`, cropped and changed by seed n.
+
+    A record that cannot be read is replaced by the next one, and reported with the example.
+
+    Raises:
+        DataError: no record can be read, or some are smaller than the crop.
+    """
+
+    def __init__(self, task: Task, training: Training) -> None:
+        self.task, self.training = task, training
+        self.records: Records = task.train_records()
+        self._check_sizes()
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))
+
+    def __getitem__(self, number: int) -> dict[str, object]:
+        count, seed = len(self.records), self.training.seed
+        epoch, place = divmod(number, count)
+        if self._order[0] != epoch:
+            self._order = (epoch, torch.randperm(count, generator=seeded(seed, 0, epoch)))
+        problems: list[str] = []
+        for shift in range(count):
+            index = int(self._order[1][(place + shift) % count])
+            try:
+                record = self.records[index]
+            except DataError as error:
+                problems.append(str(error))
+                continue
+            generator = seeded(seed, 1, number)
+            return {**self.task.example(record, self.training.crop_size, generator), "problems": problems}
+        raise DataError(f"none of the {count} training images can be read; the first: {problems[0]}")
+
+    def _check_sizes(self) -> None:
+        height, width = self.training.crop_size
+        sizes = self.records.sizes()
+        small = [
+            f"{name} ({size[0]}x{size[1]})"
+            for name, size in zip(self.records.names, sizes, strict=True)
+            if size is not None and (size[0] < height or size[1] < width)
+        ]
+        if small:
+            largest = min(min(size) for size in sizes if size is not None)
+            raise DataError(
+                f"{len(small)} of {len(sizes)} training images are smaller than the crop {height}x{width}:"
+                f" {', '.join(small[:5])}. Remove them, or set training.crop to at most {largest}"
+            )
+
+
+class _Numbers:
+    """The numbers of the examples of each batch of one process, from forward pass `start` to `stop`."""
+
+    def __init__(self, start: int, stop: int, batch_size: int, rank: int, world: int) -> None:
+        self.passes, self.batch_size, self.rank, self.world = range(start, stop), batch_size, rank, world
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for number in self.passes:
+            first = (number * self.world + self.rank) * self.batch_size
+            yield list(range(first, first + self.batch_size))
+
+    def __len__(self) -> int:
+        return len(self.passes)
+
+
+def batches(examples: Examples, start: int, stop: int, rank: int, world: int) -> DataLoader[Batch]:
+    """The batches of one of `world` processes for the forward passes start .. stop - 1."""
+    training = examples.training
+    return DataLoader(
+        examples,
+        batch_sampler=_Numbers(start, stop, training.batch_size, rank, world),
+        num_workers=training.workers,
+        collate_fn=_collate,
+        generator=Generator().manual_seed(0),  # else every loader would draw from the global generator
+        multiprocessing_context="spawn" if training.workers else None,
+        persistent_workers=False,
+    )
+
+
+def _collate(items: list[dict[str, object]]) -> Batch:
+    problems = [problem for item in items for problem in item["problems"]]  # type: ignore[attr-defined]
+    stacked = {role: torch.stack([item[role] for item in items]) for role in ("target", "input")}  # type: ignore[misc]
+    return {**stacked, "problems": problems}  # type: ignore[typeddict-item]
+
+
+class Reporter:
+    """Warns of each unreadable image once."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def __call__(self, problems: list[str]) -> None:
+        for problem in problems:
+            if problem not in self.seen:
+                self.seen.add(problem)
+                warnings.warn(f"left out of training: {problem}", stacklevel=2)

@@ -1,0 +1,81 @@
+"""The trainable part: named heads on one network, or on one network each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rddm.core.errors import SpecError
+from rddm.core.kinds import Backbone, Sampler
+from rddm.core.process import Node, Path
+
+Times = Mapping[str, Tensor]
+
+
+class Network(nn.Module):
+    """Predictions by head, `{"res": (B, C, *S), ...}`, for states of any size.
+
+    With `nets: 1` one network has all heads, else each head has its own, so that a head can be evaluated, trained
+    and optimised alone. Sizes that are no multiple of the backbone's are padded by reflection, and cut back.
+    """
+
+    def __init__(self, backbone: Backbone, sampler: Sampler, channels: int, conditions: int) -> None:
+        super().__init__()
+        self.heads = sampler.heads
+        groups = [self.heads] if sampler.nets == 1 else [(head,) for head in self.heads]
+        self.groups = {"_".join(group): group for group in groups}
+        self.clocks = {key: _clock(sampler, group) for key, group in self.groups.items()}
+        self.nets = nn.ModuleDict(
+            {
+                key: backbone.build(channels + conditions, channels * len(group), len(self.clocks[key]))
+                for key, group in self.groups.items()
+            }
+        )
+        self.multiple = backbone.multiple
+
+    def times(self, path: Path, node: Node) -> Times:
+        """What each network is told of the time: (B, K) or (1, K), t or (abar T) and (bbar T)."""
+        dual = node.A + node.B
+        if (dual == 0).any() and any(clock != ("t",) for clock in self.clocks.values()):
+            raise SpecError("sampler", [(("clock",), "'path' needs A + B above 0 along the schedule; use 'index'")])
+        values = {"t": node.t, "abar": node.B / dual * path.T, "bbar": node.C / dual * path.T}
+        return {
+            key: torch.stack([values[name].reshape(-1).float() for name in clock], dim=-1)
+            for key, clock in self.clocks.items()
+        }
+
+    def forward(self, x: Tensor, times: Times, heads: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Predictions of the wanted heads (all by default) from the state and its conditions, (B, C + K, *S)."""
+        size = x.shape[2:]
+        x = _pad(x, self.multiple)
+        found: dict[str, Tensor] = {}
+        for key, group in self.groups.items():
+            if heads is None or set(group) & set(heads):
+                time = times[key].to(x.device).expand(len(x), -1)
+                y = self.nets[key](x, time)[(..., *map(slice, size))]
+                found.update(zip(group, y.chunk(len(group), dim=1), strict=True))
+        return found if heads is None else {head: found[head] for head in heads}
+
+    def frozen_copy(self) -> Network:
+        """A copy for inference: no gradients, evaluation mode."""
+        return deepcopy(self).eval().requires_grad_(False)
+
+
+def _clock(sampler: Sampler, group: Sequence[str]) -> tuple[str, ...]:
+    if sampler.clock == "index":
+        return ("t",)
+    alone = {"res": ("abar",), "noise": ("bbar",)}  # arXiv 2308.13712, section 4.3: makes the path free to vary
+    return alone.get(group[0], ("abar", "bbar")) if sampler.nets > 1 else ("abar", "bbar")
+
+
+def _pad(x: Tensor, multiple: int) -> Tensor:
+    pads = [-size % multiple for size in x.shape[2:]]
+    if not any(pads):
+        return x
+    # reflection needs a border smaller than the image; thin images repeat their edge instead
+    mode = "reflect" if all(pad < size for pad, size in zip(pads, x.shape[2:], strict=True)) else "replicate"
+    return F.pad(x, [end for pad in reversed(pads) for end in (0, pad)], mode=mode)

@@ -1,0 +1,194 @@
+"""A whole training run: the loop around the steps, its folder, and its ways to end."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from rddm.core import checkpoint
+from rddm.core.entity import Entity
+from rddm.core.errors import CheckpointError, OutputError, TrainingError
+from rddm.core.files import fresh_file, to_json
+from rddm.core.log import Log
+from rddm.core.network import Network
+from rddm.core.pictures import side_by_side
+from rddm.core.spec import Spec, Training
+from rddm.core.systems.evaluate import mean, results
+from rddm.core.systems.train import Run, agree, gather
+
+PICTURED = 4  # images in a sample sheet
+
+
+def fit(
+    entity: Entity, out: Path, *, resume: bool = False, overwrite: bool = False, progress: bool = True
+) -> dict[str, Any]:
+    """Train the entity's network, and leave a run folder (laid out as in `rddm.core.checkpoint`).
+
+    Returns the last validation, as `evaluate` does. The network is left with the weights that restore (the moving
+    average where there is one). Every process of a launch calls this; the first one writes.
+
+    Args:
+        out: the run folder.
+        resume: go on from the newest checkpoint in `out`, bit-equal to never having stopped.
+        overwrite: start anew where `out` holds a run already.
+        progress: show a bar with loss, speed and time left.
+
+    Raises:
+        OutputError: `out` exists and neither is set, or it cannot be written.
+        CheckpointError: resume without a checkpoint, or under another spec.
+        DataError, SpecError, LaunchError, TrainingError: as their docstrings say.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with a checkpoint saved.
+    """
+    run = Run.start(entity)
+    try:
+        if run.accelerator.is_main_process:
+            _claim(out, entity[Spec], resume=resume, overwrite=overwrite)
+        run.accelerator.wait_for_everyone()
+        if resume:
+            run.resume(checkpoint.steps_saved(out)[-1])
+        log = Log(out, run.step, entity[Training].tensorboard) if run.accelerator.is_main_process else None
+        try:
+            return _loop(run, out, log, progress)
+        except TrainingError as error:
+            saved = checkpoint.steps_saved(out)
+            kept = f"The last checkpoint is {saved[-1]}" if saved else "No checkpoint was saved before that"
+            raise TrainingError(f"{error}. {kept}") from None
+        finally:
+            if log:
+                log.close()
+    finally:
+        run.settle()
+
+
+def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any]:
+    training = run.entity[Training]
+    speed = _Speed(training.batch_size * training.accumulate * run.world)
+    validation = None
+    bar = tqdm(
+        initial=run.step,
+        total=training.steps,
+        desc="fit",
+        unit="step",
+        disable=not (progress and log),
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+        dynamic_ncols=True,
+    )
+    with bar, _stop_signals() as stopping:
+        for scores in run.steps():
+            bar.set_postfix(loss=f"{scores['loss']:.4f}", refresh=False)
+            bar.update()
+            last = run.step == training.steps
+            speed.count()
+            if log and (last or run.step % training.log_every == 0):
+                log.write(run.step, {**scores, "images_per_second": speed.read()})
+            if last or (training.eval_every and run.step % training.eval_every == 0):
+                with speed.paused():
+                    validation = _validate(run, out, log, None if last else training.eval_images)
+            stop = agree(run.accelerator, bool(stopping))
+            if last or stop or run.step % training.save_every == 0:
+                with speed.paused():
+                    _save(run, out)
+            if stop and not last:
+                where = f"stopped at step {run.step} of {training.steps} and saved"
+                raise KeyboardInterrupt(f"{where}; to go on, fit the same spec with --out {out} --resume")
+    # a run that is resumed when complete trains no step, but still tells how good it is
+    return validation or _validate(run, out, log, None)
+
+
+def _claim(out: Path, spec: Spec, *, resume: bool, overwrite: bool) -> None:
+    if resume:
+        checkpoint.check_same(out, spec)
+        if not checkpoint.steps_saved(out):
+            raise CheckpointError(f"{out} has no checkpoint to resume from; start anew with --overwrite")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        if not overwrite:
+            raise OutputError(f"{out} exists; go on with --resume, start anew with --overwrite, or choose another --out")
+        if not (out / checkpoint.SPEC).is_file():
+            raise OutputError(f"{out} is no run of rddm, so it is not overwritten; choose another --out")
+        shutil.rmtree(out)
+    with fresh_file(out / checkpoint.SPEC) as file:
+        file.write_text(spec.to_yaml(), encoding="utf-8")
+
+
+def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[str, Any]:
+    network, rank = run.network, run.accelerator.process_index
+    training_mode = network.training
+    network.eval()
+    found = results(run.entity.replace(network), limit=limit, part=(rank, run.world))
+    shown = list(islice(found, PICTURED))
+    scores = {result.name: dict(result.scores) for result in shown} | {r.name: dict(r.scores) for r in found}
+    network.train(training_mode)
+    scores = {name: one for part in gather(run.accelerator, scores) for name, one in sorted(part.items())}
+    validation = {**mean(scores), "images": len(scores), "per_image": scores}
+    better, run.best = validation["psnr"] > run.best, max(run.best, validation["psnr"])
+    if log:
+        log.write(run.step, mean(scores), prefix="eval_")
+        if shown:
+            side_by_side(shown, out / "samples" / f"step_{run.step:08d}.png")
+        with fresh_file(out / "evaluation.json") as file:
+            file.write_text(to_json({"step": run.step, **validation}, indent=1), encoding="utf-8")
+        if better:
+            checkpoint.write_model(out / "checkpoints" / "best", run.entity[Spec], network)
+    return validation
+
+
+def _save(run: Run, out: Path) -> None:
+    run.save(out / "checkpoints" / f"step_{run.step:08d}")
+    if run.accelerator.is_main_process:
+        checkpoint.write_model(out, run.entity[Spec], run.network)
+        checkpoint.prune(out, run.entity[Training].keep_last)
+    run.accelerator.wait_for_everyone()
+
+
+class _Speed:
+    """Images a second since last read, pauses left out."""
+
+    def __init__(self, images: int) -> None:
+        self.images, self.steps, self.since = images, 0, time.perf_counter()
+
+    def count(self) -> None:
+        self.steps += 1
+
+    def read(self) -> float:
+        speed = self.steps * self.images / (time.perf_counter() - self.since)
+        self.steps, self.since = 0, time.perf_counter()
+        return speed
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        before = time.perf_counter()
+        yield
+        self.since += time.perf_counter() - before
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    # the first Ctrl-C (or SIGTERM, a scheduler's notice) lets the step end and saves; the second one stops at once
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    kept = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)

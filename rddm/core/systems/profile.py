@@ -1,0 +1,100 @@
+"""What a model costs: the paper's efficiency table for any spec."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from math import prod
+from statistics import median
+from typing import Any
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import get_shape
+from torch import Tensor, nn
+
+from rddm.core.entity import Entity
+from rddm.core.kinds import Sampler, Task
+from rddm.core.network import Network
+from rddm.core.process import Path
+from rddm.core.systems.sample import restore
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Cost of restoring one image of a size (height, width)."""
+
+    size: tuple[int, int]
+    parameters: int  # trainable, of all networks
+    macs: int  # multiply-accumulates of one sampling step, one image
+    steps: int
+    seconds: float  # median time of one image, all steps
+    peak_memory: int  # bytes: allocated on the GPU, or the process's largest resident size on a CPU
+    device: str
+    uncounted: dict[str, int]  # operators that fvcore has no count for (elementwise ones, counted as 0), and how many
+
+    @property
+    def total_macs(self) -> int:
+        """Multiply-accumulates of one image over all steps (each solver step evaluated once)."""
+        return self.macs * self.steps
+
+
+class _Step(nn.Module):
+    # one sampling step's network evaluation as a function of tensors alone, which is what a tracer takes
+    def __init__(self, entity: Entity) -> None:
+        super().__init__()
+        path, self.network, self.heads = entity[Path], entity[Network], entity[Sampler].heads
+        self.times = self.network.times(path, path[path.T // 2])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.network(x, self.times, self.heads).values())
+
+
+def _attention(inputs: list[Any], outputs: list[Any]) -> int:
+    q, k, v = (get_shape(i) for i in inputs[:3])  # (..., L, E), (..., S, E), (..., S, Ev)
+    return int(prod(q[:-2]) * q[-2] * k[-2] * (q[-1] + v[-1]))
+
+
+def macs(entity: Entity, size: tuple[int, int]) -> tuple[int, dict[str, int]]:
+    """Multiply-accumulates of one step for one image, by fvcore, and the operators it does not count."""
+    task, network = entity[Task], entity[Network]
+    x = torch.zeros(1, task.channels + task.conditions, *size, device=next(network.parameters()).device)
+    analysis = FlopCountAnalysis(_Step(entity).eval(), x)
+    analysis.set_op_handle("aten::scaled_dot_product_attention", _attention)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    return int(analysis.total()), dict(analysis.unsupported_ops())
+
+
+def profile(entity: Entity, size: tuple[int, int] = (256, 256), *, runs: int = 3) -> Profile:
+    """Measure one image of the size: one warm-up, then the median time of `runs`."""
+    network = entity[Network]
+    device = next(network.parameters()).device
+    cuda = device.type == "cuda"
+    image = torch.zeros(entity[Task].channels, *size, device=device)
+    with torch.inference_mode():
+        count, uncounted = macs(entity, size)
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    times = []
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        restore(entity, image)
+        if cuda:
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = (
+        torch.cuda.max_memory_allocated(device) if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    )
+    return Profile(
+        size=size,
+        parameters=sum(p.numel() for p in network.parameters()),
+        macs=count,
+        steps=entity[Sampler].steps,
+        seconds=median(times[1:]),
+        peak_memory=peak,
+        device=str(device),
+        uncounted=uncounted,
+    )

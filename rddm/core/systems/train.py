@@ -1,0 +1,248 @@
+"""Training: one step, and a whole run with its log, validations and checkpoints."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from timm.optim import create_optimizer_v2
+from timm.scheduler import create_scheduler_v2
+from timm.utils import ModelEmaV3
+from torch import Generator, Tensor, nn
+
+from rddm.core import checkpoint
+from rddm.core.data import Batch, Examples, Reporter, batches, seeded
+from rddm.core.entity import Entity
+from rddm.core.errors import CheckpointError, LaunchError, SpecError, TrainingError
+from rddm.core.files import fresh_folder
+from rddm.core.kinds import Sampler, Task
+from rddm.core.network import Network
+from rddm.core.process import Path as Process
+from rddm.core.process import Prediction, encode, forward
+from rddm.core.spec import Spec, Training
+
+LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
+
+
+def losses(
+    entity: Entity, network: nn.Module, batch: Batch, generator: Generator, device: torch.device
+) -> dict[str, Tensor]:
+    """The loss of each head on one batch: random times in 1..T, fresh noise, one network evaluation.
+
+    `network` is the entity's, as wrapped for several processes. Source: arXiv 2308.13712, eq. 14 and 15.
+    """
+    path, sampler, task, training = entity[Process], entity[Sampler], entity[Task], entity[Training]
+    x0, x_in = (batch[role].to(device, non_blocking=True) * 2 - 1 for role in ("target", "input"))  # type: ignore[literal-required]
+    node = path[torch.randint(1, path.T + 1, (len(x0),), generator=generator, device=device)]
+    eps = torch.randn(x0.shape, generator=generator, device=device)
+    x_t, condition = forward(x0, x_in, eps, node), task.condition(x_in)
+    seen = x_t if condition is None else torch.cat([x_t, condition], dim=1)
+    found = network(seen, entity[Network].times(path, node))
+    truth = Prediction(x0, x_in - x0, eps)
+    return {
+        head: LOSSES[training.loss](found[head].float(), encode(target, truth))
+        for head, target in sampler.targets(node).items()
+    }
+
+
+def optimizers(training: Training, network: Network) -> list[torch.optim.Optimizer]:
+    """One optimizer for all networks, or one for each, from timm's factory.
+
+    Raises:
+        SpecError: timm does not know the optimizer, or it does not take these settings.
+    """
+    modules = list(network.nets.values()) if training.per_network else [network]
+    try:
+        return [
+            create_optimizer_v2(module, opt=training.optimizer, lr=training.lr, weight_decay=training.weight_decay)
+            for module in modules
+        ]
+    except (ValueError, AssertionError, TypeError) as cause:
+        raise SpecError("training", [(("optimizer",), f"timm cannot make {training.optimizer!r}: {cause}")]) from cause
+
+
+@dataclass
+class Run:
+    """A training in progress: what a step changes, and what a checkpoint keeps."""
+
+    entity: Entity
+    accelerator: Accelerator
+    wrapped: nn.Module
+    optimizers: list[Any]
+    ema: ModelEmaV3 | None
+    examples: Examples
+    step: int = 0
+    best: float = -math.inf
+    report: Reporter = field(default_factory=Reporter)
+
+    @classmethod
+    def start(cls, entity: Entity) -> Run:
+        """Everything on its device and ready for the first step."""
+        training, network = entity[Training], entity[Network]
+        examples = Examples(entity[Task], training)
+        accelerator = _accelerator(training)
+        network.to(accelerator.device).train()
+        ema = training.ema and ModelEmaV3(
+            network, training.ema.decay, update_after_step=training.ema.after // training.ema.every, use_warmup=True
+        )
+        wrapped, *prepared = accelerator.prepare(network, *optimizers(training, network))
+        return cls(entity, accelerator, wrapped, prepared, ema, examples)
+
+    @property
+    def world(self) -> int:
+        return int(self.accelerator.num_processes)
+
+    def steps(self) -> Iterator[dict[str, float]]:
+        """Train to the end, one optimizer step at a time; yields the step's losses, gradient norm and rate.
+
+        Raises:
+            TrainingError: loss or gradient is not finite; the weights are those before that step.
+        """
+        training, k = self.entity[Training], self.entity[Training].accumulate
+        schedulers = [
+            create_scheduler_v2(
+                optimizer.optimizer,
+                sched=training.lr_schedule,
+                num_epochs=training.steps,
+                warmup_epochs=training.warmup,
+                warmup_lr=training.lr / (training.warmup + 1),
+                step_on_epochs=False,
+                updates_per_epoch=1,
+            )[0]
+            for optimizer in self.optimizers
+        ]
+        loader = batches(self.examples, self.step * k, training.steps * k, self.accelerator.process_index, self.world)
+        passes = iter(loader)
+        self.wrapped.train()
+        while self.step < training.steps:
+            for scheduler in schedulers:
+                scheduler.step_update(self.step)
+            found = [self._pass(next(passes), self.step * k + i) for i in range(k)]
+            scores = {name: sum(one[name] for one in found).item() / k for name in found[0]}  # type: ignore[attr-defined]
+            scores["grad_norm"] = self._clip()
+            self._check(scores)
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            self.step += 1
+            if self.ema is not None and training.ema is not None and self.step % training.ema.every == 0:
+                self.ema.update(self.entity[Network], step=self.step // training.ema.every)
+            yield {**scores, "lr": self.optimizers[0].param_groups[0]["lr"]}
+
+    def _pass(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        training, accelerator = self.entity[Training], self.accelerator
+        self.report(batch["problems"])
+        generator = seeded(training.seed, 2, number, accelerator.process_index, device=accelerator.device)
+        with accelerator.accumulate(self.wrapped):
+            heads = losses(self.entity, self.wrapped, batch, generator, accelerator.device)
+            loss = sum((training.loss_weights.get(head, 1.0) * value for head, value in heads.items()), torch.zeros(()))
+            accelerator.backward(loss)
+        return {"loss": loss.detach()} | {f"loss_{head}": value.detach() for head, value in heads.items()}
+
+    def _clip(self) -> float:
+        limit = self.entity[Training].clip_grad
+        norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), math.inf if limit is None else limit)
+        return float(norm)
+
+    def _check(self, scores: Mapping[str, float]) -> None:
+        # fp16 overflows now and then by design: its scaler skips that step
+        scaled = self.accelerator.scaler is not None
+        for name, value in scores.items():
+            if not math.isfinite(value) and not (scaled and name == "grad_norm"):
+                training = self.entity[Training]
+                raise TrainingError(
+                    f"{name} is {value} at step {self.step + 1}; the weights before that step are kept. Try a smaller"
+                    f" training.lr (now {training.lr:g}), a training.warmup (now {training.warmup}), or"
+                    f" training.precision=no (now {training.precision})"
+                )
+
+    @property
+    def network(self) -> Network:
+        """The weights that restore: the moving average where there is one."""
+        return self.entity[Network] if self.ema is None else self.ema.module  # type: ignore[return-value]
+
+    def settle(self) -> None:
+        """Leave the entity's network as `restore` wants it: its best weights, unwrapped, in evaluation mode."""
+        network = self.accelerator.unwrap_model(self.wrapped, keep_fp32_wrapper=False)
+        if self.ema is not None:
+            network.load_state_dict(self.ema.module.state_dict())
+        network.eval()
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint to go on from, whole or not at all; called by every process."""
+        random_states = gather(self.accelerator, checkpoint.random_state())
+        if self.accelerator.is_main_process:
+            with fresh_folder(folder, overwrite=True) as temporary:
+                checkpoint.write_model(temporary, self.entity[Spec], self.network)
+                state = {
+                    "step": self.step,
+                    "best": self.best,
+                    "weights": self.entity[Network].state_dict() if self.ema is not None else None,
+                    "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                    "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
+                    "random": random_states,
+                }
+                torch.save(state, temporary / checkpoint.STATE)
+        self.accelerator.wait_for_everyone()
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a checkpoint, bit-equal to never having stopped.
+
+        Raises:
+            CheckpointError: it is damaged, or was written by another number of processes.
+        """
+        state = checkpoint.read_state(folder)
+        if len(state["random"]) != self.world:
+            raise CheckpointError(f"{folder} is of {len(state['random'])} processes; this run has {self.world}")
+        network = self.entity[Network]
+        checkpoint.read_weights(folder, self.network)
+        if state["weights"] is not None:
+            network.load_state_dict(state["weights"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        if self.accelerator.scaler is not None and state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.best = state["step"], state["best"]
+        checkpoint.set_random_state(state["random"][self.accelerator.process_index])
+
+
+def _accelerator(training: Training) -> Accelerator:
+    cpu = not torch.accelerator.is_available()
+    if cpu and training.precision == "fp16":
+        raise SpecError("training", [(("precision",), "fp16 needs a GPU; on the CPU use bf16 or no")])
+    AcceleratorState._reset_state()  # a process may train several specs, each with its own precision
+    accelerator = Accelerator(
+        cpu=cpu, mixed_precision=training.precision, gradient_accumulation_steps=training.accumulate
+    )
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != world:
+        raise LaunchError(
+            f"{world} processes were launched, but each would train alone ({accelerator.num_processes} in its group):"
+            " nothing would be shared. Start them with `torchrun --nproc_per_node N -m rddm fit ...`"
+        )
+    return accelerator
+
+
+def gather(accelerator: Accelerator, value: Any) -> list[Any]:
+    """The values of all processes, in rank order; the same list in all."""
+    if accelerator.num_processes == 1:
+        return [value]
+    gathered: list[Any] = [None] * accelerator.num_processes
+    torch.distributed.all_gather_object(gathered, value)
+    return gathered
+
+
+def agree(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether any process raised its flag; the same answer in all."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)).item())
+

@@ -1,0 +1,84 @@
+"""Restoration learnt from pairs of a degraded and a clean image."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from rddm.core import images
+from rddm.core.errors import DataError
+from rddm.core.kinds import Degradation, Record, Records, Source, Task
+from rddm.core.named import Named
+
+
+class Paired(Task):
+    """I_in is the degraded image, I_0 the clean one; the network sees x_t and I_in.
+
+    The sources hold pairs, or clean photographs only, which `degradation` then spoils: anew for every training
+    crop, and for evaluation once and always the same way.
+    """
+
+    name: Literal["paired"] = "paired"
+    train: Named[Source] = Field(description="a folder, or a source")
+    eval: Named[Source] = Field(description="a folder or source that training never sees")
+    degradation: Named[Degradation] | None = Field(default=None, description="makes the inputs from clean images")
+    augment: Literal["none", "flip", "dihedral"] = Field(
+        default="flip",
+        description="flip: mirrored left to right half of the time; dihedral: all eight flips and turns",
+    )
+
+    @property
+    def conditions(self) -> int:
+        return self.channels
+
+    def train_records(self) -> Records:
+        return self._checked(self.train)
+
+    def eval_records(self) -> Records:
+        return self._checked(self.eval)
+
+    def condition(self, x_in: Tensor) -> Tensor:
+        return x_in
+
+    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
+        target = record["target"]
+        source = record.get("input", target)
+        if target.shape[:2] != source.shape[:2]:
+            raise DataError(f"input and target differ in size: {source.shape[:2]} and {target.shape[:2]}")
+        if crop is not None:
+            rows, cols = (
+                slice(start, start + want)
+                for want, have in zip(crop, target.shape[:2], strict=True)
+                for start in (int(torch.randint(have - want + 1, (), generator=generator)),)
+            )
+            target, source = target[rows, cols], source[rows, cols]
+        pair = [images.to_tensor(images.as_channels(image, self.channels)) for image in (target, source)]
+        if crop is not None:
+            pair = self._turned(pair, generator)
+        if self.degradation is not None:
+            pair[1] = self.degradation(pair[0], generator)
+        return {"target": pair[0], "input": pair[1]}
+
+    def _turned(self, pair: list[Tensor], generator: Generator) -> list[Tensor]:
+        mirror, upside_down, turn = torch.rand(3, generator=generator) < 0.5
+        if self.augment != "none" and mirror:
+            pair = [image.flip(-1) for image in pair]
+        if self.augment == "dihedral" and upside_down:
+            pair = [image.flip(-2) for image in pair]
+        if self.augment == "dihedral" and turn and pair[0].shape[-1] == pair[0].shape[-2]:
+            pair = [image.transpose(-1, -2) for image in pair]
+        return [image.contiguous() for image in pair]
+
+    def _checked(self, source: Source) -> Records:
+        records = source.open()
+        if "input" in records.roles and self.degradation is not None:
+            raise DataError(f"{source!r} has inputs of its own; take task.degradation away")
+        if "input" not in records.roles and self.degradation is None:
+            raise DataError(
+                f"{source!r} holds clean images only; set task.degradation (such as rain), or give pairs in the"
+                " sub-folders input and target"
+            )
+        return records
