@@ -56,7 +56,9 @@ class Path:
         tables = {"A": self.A, "B": self.B, "C": self.C, "F": self.F}
         for key, table in tables.items():
             if table.dtype != torch.float64 or table.shape[:1] != self.A.shape[:1] or len(table) < 2:
-                raise _bad_path(f"{key} must be a float64 table of T + 1 rows; given {table.dtype}, {tuple(table.shape)}")
+                raise _bad_path(
+                    f"{key} must be a float64 table of T + 1 rows; given {table.dtype}, {tuple(table.shape)}"
+                )
             if not table.isfinite().all():
                 raise _bad_path(f"{key} is not finite at t = {int((~table.isfinite()).nonzero()[0, 0])}")
         start = torch.stack([self.A[0].mean(), self.B[0].mean(), self.C[0].mean()])
@@ -81,7 +83,7 @@ class Path:
     def __getitem__(self, t: int | Tensor) -> Node:
         """The node at integer time t, 0 <= t <= T: an int for all items, or an integer tensor (B,)."""
         index = torch.as_tensor(t).cpu()
-        if index.is_floating_point() or (index.numel() and not (0 <= index.min() and index.max() <= self.T)):
+        if index.is_floating_point() or (index.numel() and not (index.min() >= 0 and index.max() <= self.T)):
             raise ShapeError(f"t must be integers in 0..{self.T}; given {t}")
         if self.A.ndim > 1 and index.ndim == 0:
             index = index[None]
@@ -193,10 +195,11 @@ def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in
     system = torch.stack([_row((node.A, node.B, node.C), node), *rows], dim=-2)  # (..., 3 equations, 3 unknowns)
     state, singular = x_t, torch.linalg.det(system) == 0
     if singular.any():
-        silent = torch.where((node.C == 0)[..., None], _row(NOISE, node), _row(RES, node))
+        noiseless = (system[..., :, 2] == 0).all(-1)  # no equation mentions the noise
+        silent = torch.where(noiseless[..., None], _row(NOISE, node), _row(RES, node))
         system = torch.where(singular[..., None, None], torch.stack([silent, *rows], dim=-2), system)
         state = scale((~singular).to(torch.float64), x_t)
-        if (torch.linalg.det(system) == 0).any():
+        if (singular & ~noiseless & (node.A != 0)).any() or (torch.linalg.det(system) == 0).any():
             raise SpecError("sampler", [((), f"its heads do not determine the clean image at t = {node.t.tolist()}")])
     inverse = torch.linalg.inv(system)
     knowns = [state, *(value for _, value in equations)]

@@ -1,0 +1,53 @@
+"""Random schedules, samplers and problems; a component that is registered later is drawn with its defaults."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import strategies as st
+
+from rddm.core import registry
+from rddm.core.kinds import Sampler, Schedule
+from rddm.core.process import Prediction
+
+shapes = st.sampled_from(["decreasing", "increasing", "mean"])
+powers = st.floats(0, 3)
+PARAMETERS = {
+    "power": st.fixed_dictionaries(
+        {
+            "T": st.integers(2, 60),
+            "alpha": shapes,
+            "beta2": shapes,
+            "alpha_power": powers,
+            "beta2_power": powers,
+            "beta_T2": st.sampled_from([0.0, 0.01, 1.0]) | st.floats(1e-4, 4),
+            "grid": st.sampled_from(["cells", "linspace"]),
+        }
+    ),
+    "ddim": st.fixed_dictionaries({"T": st.integers(2, 60), "betas": st.sampled_from(["linear", "squared-cosine"])})
+    | st.builds(lambda betas: {"betas": betas}, st.lists(st.floats(1e-5, 0.5), min_size=2, max_size=40)),
+}
+
+
+def schedules() -> st.SearchStrategy[Schedule]:
+    def build(name: str) -> st.SearchStrategy[Schedule]:
+        return PARAMETERS.get(name, st.just({})).map(lambda keys: registry.load(Schedule, name)(**keys))
+
+    return st.sampled_from(registry.names("schedule")).flatmap(build)
+
+
+def samplers() -> st.SearchStrategy[Sampler]:
+    return st.sampled_from(registry.names("sampler")).map(lambda name: registry.load(Sampler, name)())
+
+
+@st.composite
+def times(draw: st.DrawFn, T: int) -> list[int]:
+    """Any nodes from T down to 0."""
+    inner = draw(st.sets(st.integers(1, T - 1), max_size=6)) if T > 1 else set()
+    return [T, *sorted(inner, reverse=True), 0]
+
+
+def truth(seed: int, shape: tuple[int, ...] = (2, 3, 4, 5)) -> Prediction:
+    """A clean image, a residual and noise, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    x0, x_in, eps = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
+    return Prediction(x0, x_in - x0, eps)
