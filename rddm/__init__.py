@@ -1,9 +1,9 @@
 """Residual Denoising Diffusion Models: image restoration and translation as one dual diffusion.
 
-    import rddm
-    trainer = rddm.build({"task": {"name": "paired", "train": "data/train", "eval": "data/test"}})
-    trainer.fit()
-    clean = trainer.restore(image)
+import rddm
+trainer = rddm.build({"task": {"name": "paired", "train": "data/train", "eval": "data/test"}})
+trainer.fit()
+clean = trainer.restore(image)
 """
 
 from __future__ import annotations

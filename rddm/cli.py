@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from rddm import __version__
 from rddm.core import registry
@@ -16,8 +17,26 @@ from rddm.core.errors import RddmError, RegistryError
 if TYPE_CHECKING:
     from rddm.core.trainer import Trainer
 
+
+class _Group(TyperGroup):
+    """Commands whose user errors are one line and exit code 2, and whose stopping is exit code 130."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except RddmError as error:
+            if os.environ.get("RDDM_TRACEBACK"):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt as stop:
+            print(f"\n{stop}" if str(stop) else "\nstopped", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="rddm",
+    cls=_Group,
     help="Residual denoising diffusion: train restorers on your own images, and restore with them.",
     no_args_is_help=True,
     add_completion=False,
@@ -143,7 +162,9 @@ def profile_(
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(help=f"one of: {', '.join(registry.KINDS)}")] = None,
-    check: Annotated[bool, typer.Option("--check", help="load every component, and exit with 1 if one is broken")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="load every component, and exit with 1 if one is broken")
+    ] = False,
 ) -> None:
     """List the installed components, with the package each comes from."""
     found = [entry for one in ([_singular(kind)] if kind else registry.KINDS) for entry in registry.entries(one)]
@@ -183,7 +204,9 @@ def schema() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False,
+) -> None:
     if version:
         print(f"rddm {__version__}")
         raise typer.Exit
@@ -229,14 +252,5 @@ def _state(entry: registry.Entry) -> str:
 
 
 def main() -> None:
-    """Run the command line; every error that a user can cause is one line and exit code 2."""
-    try:
-        app(standalone_mode=False)
-    except RddmError as error:
-        if os.environ.get("RDDM_TRACEBACK"):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt as stop:
-        print(f"\n{stop or 'stopped'}", file=sys.stderr)
-        raise SystemExit(130) from None
+    """Run the command line."""
+    app()

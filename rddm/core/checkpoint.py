@@ -103,7 +103,9 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
     except Exception as cause:  # damaged zip files and pickles raise many kinds
-        raise CheckpointError(f"{checkpoint / STATE} cannot be read: {cause}; remove {checkpoint} to use an older one") from cause
+        raise CheckpointError(
+            f"{checkpoint / STATE} cannot be read: {cause}; remove {checkpoint} to use an older one"
+        ) from cause
     return state
 
 
@@ -128,4 +130,3 @@ def set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-

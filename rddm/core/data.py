@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ def seeded(*key: int, device: torch.device | str = "cpu") -> Generator:
     return Generator(device).manual_seed(seed % 2**63)
 
 
-class Examples(Dataset[dict[str, object]]):
+class Examples(Dataset[Any]):
     """Endless training examples: number n is `permutation(seed, n // len)[n % len]`, cropped and changed by seed n.
 
     A record that cannot be read is replaced by the next one, and reported with the example.
@@ -45,7 +45,7 @@ class Examples(Dataset[dict[str, object]]):
         self._check_sizes()
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
-    def __getitem__(self, number: int) -> dict[str, object]:
+    def __getitem__(self, number: int) -> dict[str, Any]:
         count, seed = len(self.records), self.training.seed
         epoch, place = divmod(number, count)
         if self._order[0] != epoch:
@@ -107,10 +107,10 @@ def batches(examples: Examples, start: int, stop: int, rank: int, world: int) ->
     )
 
 
-def _collate(items: list[dict[str, object]]) -> Batch:
-    problems = [problem for item in items for problem in item["problems"]]  # type: ignore[attr-defined]
-    stacked = {role: torch.stack([item[role] for item in items]) for role in ("target", "input")}  # type: ignore[misc]
-    return {**stacked, "problems": problems}  # type: ignore[typeddict-item]
+def _collate(items: list[dict[str, Any]]) -> Batch:
+    problems = [problem for item in items for problem in item["problems"]]
+    stacked = {role: torch.stack([item[role] for item in items]) for role in ("target", "input")}
+    return Batch(target=stacked["target"], input=stacked["input"], problems=problems)
 
 
 class Reporter:

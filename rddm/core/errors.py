@@ -1,15 +1,15 @@
 """Every error that a user of rddm can cause.
 
-    RddmError
-    ├── SpecError            a spec, a parameter or a name in it is wrong      (also a ValueError)
-    ├── RegistryError        a component is unknown, broken, or defined twice  (also a LookupError)
-    ├── MissingPartError     an entity lacks a part that a function needs      (also a LookupError)
-    ├── ShapeError           a tensor has a shape or a value range that does not fit  (also a ValueError)
-    ├── DataError            images or folders are missing, empty, unmatched or unreadable
-    ├── OutputError          a result cannot be written, or would overwrite another
-    ├── CheckpointError      a run or checkpoint is missing, damaged, or belongs to another spec
-    ├── LaunchError          several processes were started in a way that does not train one model
-    └── TrainingError        training stopped: the loss is not finite
+RddmError
+├── SpecError            a spec, a parameter or a name in it is wrong      (also a ValueError)
+├── RegistryError        a component is unknown, broken, or defined twice  (also a LookupError)
+├── MissingPartError     an entity lacks a part that a function needs      (also a LookupError)
+├── ShapeError           a tensor has a shape or a value range that does not fit  (also a ValueError)
+├── DataError            images or folders are missing, empty, unmatched or unreadable
+├── OutputError          a result cannot be written, or would overwrite another
+├── CheckpointError      a run or checkpoint is missing, damaged, or belongs to another spec
+├── LaunchError          several processes were started in a way that does not train one model
+└── TrainingError        training stopped: the loss is not finite
 """
 
 from __future__ import annotations

@@ -9,41 +9,40 @@ from __future__ import annotations
 import os
 import struct
 import sys
-import uuid
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
+from PIL.PngImagePlugin import putchunk
 
 from rddm.core.errors import DataError, OutputError, ShapeError
+from rddm.core.files import fresh_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-T = TypeVar("T")
 Array = np.ndarray[Any, Any]
 _Dtype = type[np.uint8] | type[np.uint16]
-_Picture = tuple[tuple[int, int], Callable[[], Array]]  # (H, W) and what decodes the pixels
 
 SUFFIXES: frozenset[str]  # of the files that `find` takes for images, in lower case
 
-_READ = "AVIF BMP DDS DIB GIF JPEG JPEG2000 PCX PNG PPM PSD QOI SGI SUN TIFF WEBP TGA".split()
 _WRITE = {  # the modes that hold images of 1, 2, 3 and 4 channels
     **dict.fromkeys(("JPEG2000", "PNG", "TGA", "TIFF"), ("L", "LA", "RGB", "RGBA")),
     **dict.fromkeys(("BMP", "JPEG", "PPM"), ("L", "L", "RGB", "RGB")),
     **dict.fromkeys(("QOI", "WEBP"), ("RGB", "RGBA", "RGB", "RGBA")),
     "AVIF": ("L", "RGBA", "RGB", "RGBA"),
 }
-# Of 16-bit colour Pillow's decoders give the high bytes. Told the other byte order they give the low ones.
-_LOW = {f"{mode};16{a}": f"{mode};16{b}" for mode in ("RGB", "RGBA") for a, b in ("BL", "LB")}
-_LOW |= {f"{mode};16N": f"{mode};16{'B' if sys.byteorder == 'little' else 'L'}" for mode in ("RGB", "RGBA")}
+_READ = {*_WRITE, "DDS", "DIB", "GIF", "PCX", "PSD", "SGI", "SUN"}
+# Pillow's decoders give the high bytes of 16-bit colour. Told the other byte order, they give the low bytes.
+_OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
 @cache
@@ -54,9 +53,9 @@ def _formats() -> dict[str, str]:
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> frozenset[str]:
-        if name != "SUFFIXES":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return frozenset(_formats())
+        if name == "SUFFIXES":
+            return frozenset(_formats())
+        raise AttributeError(name)
 
 
 def find(folder: Path) -> list[Path]:
@@ -89,23 +88,33 @@ def find(folder: Path) -> list[Path]:
 def read(path: Path) -> Array:
     """The pixels (H, W, C) of an image file, upright as its EXIF says; of an animation, the first frame.
 
-    uint16 from 16-bit PNG and TIFF, and from 16-bit grey in other formats; float32 from floating point in [0, 1],
-    TIFF or PFM; else uint8. Palettes, CMYK, YCbCr and LAB become RGB, with alpha where they have transparency.
-    Raises DataError for whatever cannot be read, or has more pixels than PIL.Image.MAX_IMAGE_PIXELS.
+    uint16 from 16-bit PNG and TIFF, and from 16-bit grey in other formats; float32 from floating point grey in
+    [0, 1] (TIFF, PFM); else uint8. Palettes, CMYK, YCbCr and LAB become RGB, with alpha if they have transparency.
+    Raises DataError for whatever cannot be read, and for more pixels than PIL.Image.MAX_IMAGE_PIXELS.
     """
-    return _use(path, lambda picture: np.ascontiguousarray(picture[1]()))
+    with _opened(path) as (image, turn):
+        args = image.tile[0].args if image.tile and image.format in ("PNG", "TIFF") else ""
+        raw = args[0] if isinstance(args, tuple) else args or ""
+        # The raw mode RGBA gives the four bytes of 16-bit grey and alpha as they are.
+        array = _decoded(image, "RGBA").view(">u2").astype(np.uint16) if raw == "LA;16B" else _pixels(image)
+        if raw[:-1] in ("RGB;16", "RGBA;16"):
+            with _opened(path) as (again, _):
+                array = array.astype(np.uint16) << np.uint16(8) | _decoded(again, raw[:-1] + _OTHER[raw[-1]])
+    array = array.swapaxes(0, 1) if turn in (5, 6, 7, 8) else array
+    return np.ascontiguousarray(array[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1])
 
 
 def size(path: Path) -> tuple[int, int]:
     """(H, W) of what `read` gives, from the file's header alone; DataError likewise."""
-    return _use(path, lambda picture: picture[0])
+    with _opened(path) as (image, turn):
+        return image.size if turn in (5, 6, 7, 8) else (image.height, image.width)
 
 
 def write(path: Path, array: Array) -> None:
-    """Writes (H, W, C), uint8 or uint16, in the format that the suffix names.
+    """Writes (H, W, C), uint8 or uint16, in the format that the suffix names, whole or not at all.
 
-    PNG and TIFF keep 16 bits, others get 8. BMP, JPEG and PPM get no alpha. Lossy formats have quality 95. Missing
-    folders are made; the file appears whole or not at all, in place of one of that name.
+    PNG and TIFF keep 16 bits, others get 8. BMP, JPEG and PPM get no alpha; QOI and WebP, and AVIF and 16-bit TIFF
+    with alpha, hold grey as RGB. Lossy formats have quality 95. Missing folders are made, a file of that name replaced.
     Raises OutputError where it cannot be written, ShapeError for another array.
     """
     form = _formats().get(path.suffix.lower(), "")
@@ -114,15 +123,9 @@ def write(path: Path, array: Array) -> None:
         raise OutputError(f"cannot write {path}: images are written to files named {allowed}")
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
         raise ShapeError(f"an image is (H, W, 1 to 4), uint8 or uint16; given {array.shape}, {array.dtype}")
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(draft, "xb") as file:
-                _encode(file, array, form)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with fresh_file(path) as draft:
+            _encode(draft, array, form)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -156,14 +159,11 @@ def as_channels(array: Array, channels: int) -> Array:
         message = f"an image has {have} channels where {channels} are needed; 1 to 4 can become 1 or 3, no others"
         raise DataError(f"{message}: give other images, or set channels to {have}")
     colours = array[..., : 1 if have < 3 else 3]
-    if channels == 3:
-        return np.broadcast_to(colours, (*array.shape[:2], 3))
-    if have < 3:
-        return colours
-    weights = (19595, 38470, 7471)  # of 2^16, as in Pillow; the sum of 16-bit values fits into 32 bits
-    if array.dtype.kind == "f":
-        return (colours @ np.array(weights, array.dtype) / 65536)[..., None]
-    return (colours.astype(np.uint32) @ np.array(weights, np.uint32) + 32768 >> 16).astype(array.dtype)[..., None]
+    if channels == 3 or have < 3:
+        return np.repeat(colours, channels // colours.shape[2], axis=2)
+    luma: Array = colours @ np.array((19595, 38470, 7471)) / 65536  # Pillow's integers, exact in float64
+    luma = (luma if array.dtype.kind == "f" else np.floor(luma + 0.5)).astype(array.dtype)
+    return luma[..., None]
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,6 @@ def for_model(array: Array, channels: int) -> tuple[Tensor, Rest]:
     """The image as `as_channels` gives it, (channels, H, W) in [0, 1], and the rest of it for `from_model`."""
     have = array.shape[2]
     alpha = array[..., -1:] if have in (2, 4) and have != channels else None
-    if alpha is not None and alpha.dtype.kind == "f":
-        alpha = to_array(to_tensor(alpha), np.uint16)
     rest = Rest(have < 3, alpha, np.uint8 if array.dtype == np.uint8 else np.uint16)
     return to_tensor(as_channels(array, channels)), rest
 
@@ -196,41 +194,64 @@ def from_model(tensor: Tensor, rest: Rest) -> Array:
     return array if rest.alpha is None else np.concatenate((array, rest.alpha), axis=2)
 
 
-def _use(path: Path, use: Callable[[_Picture], T]) -> T:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile, int]]:
     try:
         with warnings.catch_warnings(), open(path, "rb") as file:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return use(_picture(file))
+            image = Image.open(file, formats=sorted(set(_formats().values())))
+            # Pillow turns a TIFF upright itself. Of a PNG, its getexif would decode the pixels to look behind them.
+            turn = 1 if image.format == "TIFF" else Image.Image.getexif(image).get(Tag.Orientation, 1)
+            yield image, turn
     except Exception as error:  # a damaged file makes decoders raise anything
-        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        unknown = isinstance(error, UnidentifiedImageError) and "not an image, or of a kind that is not supported"
+        cause = unknown or getattr(error, "strerror", None) or str(error) or repr(error)
         raise DataError(f"cannot read {path} as an image: {cause}; repair, replace or remove it") from error
 
 
-def _open(file: IO[bytes]) -> ImageFile.ImageFile:
-    return Image.open(file, formats=[form for form in _READ if form in _formats().values()])
+def _decoded(image: ImageFile.ImageFile, raw: str) -> Array:
+    image.tile = [t._replace(args=(raw, *t.args[1:]) if isinstance(t.args, tuple) else raw) for t in image.tile]
+    return np.asarray(image)
 
 
-def _picture(file: IO[bytes]) -> _Picture:
-    try:
-        image = _open(file)
-    except UnidentifiedImageError:
-        return _tiff(file)
+def _pixels(image: ImageFile.ImageFile) -> Array:
     tags = getattr(image, "tag_v2", {})
-    if tags.get(Tag.PlanarConfiguration) == 2 and max(tags[Tag.BitsPerSample]) > 8:
-        return _tiff(file)
-    # Pillow turns a TIFF upright itself. Of a PNG its own getexif would decode the pixels, to look behind them.
-    turn = 1 if image.format == "TIFF" else Image.Image.getexif(image).get(Tag.Orientation, 1)
-    shape = image.height, image.width
-    return shape[::-1] if turn in (5, 6, 7, 8) else shape, lambda: _upright(_pixels(file, image), turn)
+    if tags.get(Tag.PlanarConfiguration) == 2 and max(tags.get(Tag.BitsPerSample, (8,))) > 8:
+        raise ValueError("16-bit TIFF in separate planes is not supported, save it interleaved")
+    if image.mode == "F" or image.mode.startswith("I"):
+        array = np.asarray(image)[..., None]
+        dtype, top = (np.float32, 1) if image.mode == "F" else (np.uint16, 65535)
+        if not (array.min() >= 0 and array.max() <= top):
+            raise ValueError(f"values from {array.min()} to {array.max()}, allowed are 0 to {top}")
+        return array.astype(dtype)
+    if image.mode == "LAB":
+        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return np.asarray(ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB"))
+    mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
+    array = np.asarray(image.convert(mode + "A" * image.has_transparency_data))
+    return array.reshape(*array.shape[:2], -1)
 
 
-def _upright(array: Array, turn: int) -> Array:
-    array = array.swapaxes(0, 1) if turn in (5, 6, 7, 8) else array
-    return array[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1]
+def _encode(path: Path, array: Array, form: str) -> None:
+    height, width, channels = array.shape
+    if array.dtype == np.uint16 and form not in ("PNG", "TIFF"):
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype == np.uint8 or channels == 1:
+        mode = _WRITE[form][channels - 1] if array.dtype == np.uint8 else "I;16"
+        image = Image.fromarray(np.ascontiguousarray(array if channels > 1 else array[..., 0]))
+        (image if image.mode == mode else image.convert(mode)).save(path, form, quality=95)
+    elif form == "TIFF":
+        import tifffile
 
-
-def _pixels(file: IO[bytes], image: ImageFile.ImageFile) -> Array:
-    tiles = image.tile if image.format in ("PNG", "TIFF") else []
-    raw = [tile.args[0] if isinstance(tile.args, tuple) else tile.args for tile in tiles][:1]
-    ...
+        array = array[..., [0, 0, 0, 1]] if channels == 2 else array  # Pillow cannot read grey with alpha
+        extra = None if channels == 3 else ["unassalpha"]
+        tifffile.imwrite(path, array, photometric="rgb", planarconfig="contig", extrasamples=extra, metadata=None)
+    else:
+        rows = array.astype(">u2", order="C").view(np.uint8).reshape(height, -1)
+        rows[:, 2 * channels :] -= rows[:, : -2 * channels].copy()  # PNG filter 1: the difference to the left
+        with open(path, "wb") as file:
+            file.write(b"\x89PNG\r\n\x1a\n")
+            putchunk(file, b"IHDR", struct.pack(">2I5B", width, height, 16, (4, 2, 6)[channels - 2], 0, 0, 0))
+            putchunk(file, b"IDAT", zlib.compress(np.pad(rows, ((0, 0), (1, 0)), constant_values=1).tobytes()))
+            putchunk(file, b"IEND", b"")

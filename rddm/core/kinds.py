@@ -119,8 +119,8 @@ class Records(Sequence[Record]):
     roles: frozenset[str]  # what each record holds
 
     @abstractmethod
-    def sizes(self) -> Sequence[tuple[int, int]]:
-        """(height, width) of every example, without reading its pixels where the format allows."""
+    def sizes(self) -> Sequence[tuple[int, int] | None]:
+        """(height, width) of every example, without reading its pixels where the format allows; None if unreadable."""
 
 
 class Source(Component):

@@ -60,4 +60,4 @@ def _board(run: Path, step: int) -> Any:
         raise RddmError(
             "training.tensorboard needs TensorBoard; pip install 'residual-diffusion[tensorboard]'"
         ) from cause
-    return SummaryWriter(str(run / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(run / "tensorboard"), purge_step=step)

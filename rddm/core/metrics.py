@@ -43,6 +43,12 @@ def _scores(image: np.ndarray, target: np.ndarray) -> tuple[float, float]:
     if min(image.shape[:2]) < 11:
         return float(psnr), math.nan
     ssim = structural_similarity(
-        target, image, data_range=255, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+        target,
+        image,
+        data_range=255,
+        channel_axis=-1,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
     )
     return float(psnr), float(ssim)

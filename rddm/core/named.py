@@ -32,7 +32,7 @@ class _ByName:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"$ref": f"#/$defs/{schema['metadata']['kind']}"}  # type: ignore[typeddict-item]
+        return {"x-kind": schema["metadata"]["kind"]}  # completed by rddm.core.schema with what is installed
 
 
 #: `Named[Schedule]` is a `Schedule` to type checkers, and takes `"power"` or `{"name": "power", ...}` too.

@@ -68,7 +68,10 @@ class Network(nn.Module):
 def _clock(sampler: Sampler, group: Sequence[str]) -> tuple[str, ...]:
     if sampler.clock == "index":
         return ("t",)
-    alone = {"res": ("abar",), "noise": ("bbar",)}  # arXiv 2308.13712, section 4.3: makes the path free to vary
+    alone = {
+        "res": ("abar",),
+        "noise": ("bbar",),
+    }  # arXiv 2308.13712, section 4.3: makes the path free to vary
     return alone.get(group[0], ("abar", "bbar")) if sampler.nets > 1 else ("abar", "bbar")
 
 

@@ -58,4 +58,7 @@ def _picture(array: np.ndarray) -> Image.Image:
     channels = array.shape[-1]
     picture = Image.fromarray(as_channels(array[..., : 3 if channels > 3 else 1 if channels == 2 else channels], 3))
     reduce = min(1.0, ROW_HEIGHT / picture.height)
-    return picture.resize((max(1, round(picture.width * reduce)), max(1, round(picture.height * reduce))), Image.Resampling.LANCZOS)
+    return picture.resize(
+        (max(1, round(picture.width * reduce)), max(1, round(picture.height * reduce))),
+        Image.Resampling.LANCZOS,
+    )

@@ -13,7 +13,7 @@ import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import entrypoints
 
@@ -95,7 +95,7 @@ def _load(base: type[C], entry: Entry) -> type[C]:
             f'{entry} declares the name {declared!r}; write name: Literal["{entry.name}"] = "{entry.name}"'
             " in the class, or rename the entry point"
         )
-    return cast("type[C]", found)
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -115,9 +115,7 @@ def _scan(path: tuple[str, ...]) -> tuple[Entry, ...]:
 
 def _entry_point_files(folder: str) -> list[Path]:
     try:
-        return sorted(
-            p / "entry_points.txt" for p in Path(folder).iterdir() if p.suffix in (".dist-info", ".egg-info")
-        )
+        return sorted(p / "entry_points.txt" for p in Path(folder).iterdir() if p.suffix in (".dist-info", ".egg-info"))
     except OSError:  # a path entry that is missing, a file, or unreadable
         return []
 

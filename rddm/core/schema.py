@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from rddm.core import kinds, registry
 from rddm.core.errors import RegistryError
@@ -27,4 +27,11 @@ def spec_schema() -> dict[str, Any]:
             definitions.update(table.pop("$defs", {}))
             tables.append({**table, "required": sorted({"name", *table.get("required", [])})})
         definitions[kind] = {"anyOf": [{"type": "string", "description": f"the name of a {kind}"}, *tables]}
-    return schema
+    return cast("dict[str, Any]", _linked(schema))
+
+
+def _linked(part: Any) -> Any:
+    if isinstance(part, dict):
+        linked = {key: _linked(value) for key, value in part.items() if key != "x-kind"}
+        return linked | {"$ref": f"#/$defs/{part['x-kind']}"} if "x-kind" in part else linked
+    return [_linked(item) for item in part] if isinstance(part, list) else part

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import torch
+from timm.optim import list_optimizers
 
 from rddm.core import checkpoint
 from rddm.core.entity import Entity
-from rddm.core.errors import SpecError
+from rddm.core.errors import SpecError, suggest
 from rddm.core.files import fresh_folder
 from rddm.core.network import Network
 from rddm.core.spec import Spec, override, read_table
@@ -48,6 +49,9 @@ class Trainer(Entity):
         if unknown := set(spec.training.loss_weights) - set(heads):
             problem = f"{sorted(unknown)} are no heads of {spec.sampler.name}; it has {list(heads)}"
             raise SpecError("training", [(("loss_weights",), problem)])
+        if spec.training.optimizer not in list_optimizers():
+            problem = f"unknown optimizer {spec.training.optimizer!r}{suggest(spec.training.optimizer, list_optimizers())}"
+            raise SpecError("training", [(("optimizer",), problem)])
         path = spec.schedule.path()
         if spec.sampler.steps > path.T:
             problem = f"must be at most the schedule's T = {path.T}; given {spec.sampler.steps}"
@@ -55,7 +59,16 @@ class Trainer(Entity):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.training.seed)
             network = Network(spec.backbone, spec.sampler, spec.task.channels, spec.task.conditions)
-        parts = (spec, spec.task, spec.schedule, spec.sampler, spec.backbone, spec.training, path, network.eval())
+        parts = (
+            spec,
+            spec.task,
+            spec.schedule,
+            spec.sampler,
+            spec.backbone,
+            spec.training,
+            path,
+            network.eval(),
+        )
         return cls(parts)
 
     def fit(
@@ -77,7 +90,12 @@ class Trainer(Entity):
         return fit(self, folder, resume=resume, overwrite=overwrite, progress=progress)
 
     def restore(
-        self, image: Tensor, *, noise: Tensor | None = None, progress: bool = False, **options: Unpack[Options]
+        self,
+        image: Tensor,
+        *,
+        noise: Tensor | None = None,
+        progress: bool = False,
+        **options: Unpack[Options],
     ) -> Tensor:
         """Restored images (B, C, H, W) or (C, H, W) in [0, 1]; see `rddm.core.systems.sample.restore`."""
         return restore(self, image, noise=noise, progress=progress, **options)
@@ -124,9 +142,7 @@ def build(spec: Spec | Mapping[str, Any] | str | Path) -> Trainer:
     return Trainer.assemble(spec)
 
 
-def load(
-    folder: str | Path, device: str | torch.device | None = None, *, overrides: Sequence[str] = ()
-) -> Trainer:
+def load(folder: str | Path, device: str | torch.device | None = None, *, overrides: Sequence[str] = ()) -> Trainer:
     """A trained model from a run, a checkpoint of it, or a folder that `save` wrote.
 
     Args:

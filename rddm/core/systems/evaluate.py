@@ -83,6 +83,12 @@ def evaluate(entity: Entity, *, limit: int | None = None, progress: bool = False
         DataError: no evaluation image can be read.
     """
     total = min(limit or 10**9, len(entity[Task].eval_records()))
-    found = tqdm(results(entity, limit=limit, **options), total=total, desc="evaluate", disable=not progress, leave=False)
+    found = tqdm(
+        results(entity, limit=limit, **options),
+        total=total,
+        desc="evaluate",
+        disable=not progress,
+        leave=False,
+    )
     scores = {result.name: dict(result.scores) for result in found}
     return {**mean(scores), "images": len(scores), "per_image": scores}

@@ -21,7 +21,6 @@ from rddm.core.entity import Entity
 from rddm.core.errors import CheckpointError, OutputError, TrainingError
 from rddm.core.files import fresh_file, to_json
 from rddm.core.log import Log
-from rddm.core.network import Network
 from rddm.core.pictures import side_by_side
 from rddm.core.spec import Spec, Training
 from rddm.core.systems.evaluate import mean, results
@@ -114,7 +113,9 @@ def _claim(out: Path, spec: Spec, *, resume: bool, overwrite: bool) -> None:
         return
     if out.is_dir() and any(out.iterdir()):
         if not overwrite:
-            raise OutputError(f"{out} exists; go on with --resume, start anew with --overwrite, or choose another --out")
+            raise OutputError(
+                f"{out} exists; go on with --resume, start anew with --overwrite, or choose another --out"
+            )
         if not (out / checkpoint.SPEC).is_file():
             raise OutputError(f"{out} is no run of rddm, so it is not overwritten; choose another --out")
         shutil.rmtree(out)
@@ -131,10 +132,11 @@ def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[s
     scores = {result.name: dict(result.scores) for result in shown} | {r.name: dict(r.scores) for r in found}
     network.train(training_mode)
     scores = {name: one for part in gather(run.accelerator, scores) for name, one in sorted(part.items())}
-    validation = {**mean(scores), "images": len(scores), "per_image": scores}
-    better, run.best = validation["psnr"] > run.best, max(run.best, validation["psnr"])
+    average = mean(scores)
+    better, run.best = average["psnr"] > run.best, max(run.best, average["psnr"])
+    validation = {**average, "images": len(scores), "per_image": scores}
     if log:
-        log.write(run.step, mean(scores), prefix="eval_")
+        log.write(run.step, average, prefix="eval_")
         if shown:
             side_by_side(shown, out / "samples" / f"step_{run.step:08d}.png")
         with fresh_file(out / "evaluation.json") as file:

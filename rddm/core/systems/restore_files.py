@@ -63,7 +63,9 @@ def restore_files(entity: Entity, jobs: Sequence[tuple[Path, Path]], *, seed: in
             image, rest = images.for_model(images.read(source), entity[Task].channels)
             output = restore(entity, image, generator=Generator().manual_seed(seed), **options)
         except (DataError, torch.OutOfMemoryError, MemoryError) as error:
-            failures.append(str(error) if isinstance(error, RddmError) else f"{source}: too large for the memory: {error}")
+            failures.append(
+                str(error) if isinstance(error, RddmError) else f"{source}: too large for the memory: {error}"
+            )
             continue
         images.write(result, images.from_model(output, rest))
     return failures

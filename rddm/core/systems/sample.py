@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Generator, Tensor
@@ -62,7 +63,12 @@ def trajectory(
     if missing := set(sampler.heads) - set(network.heads):
         raise SpecError(
             "sampler",
-            [((), f"{sampler.name} needs the heads {sorted(missing)}; this network has {sorted(network.heads)}")],
+            [
+                (
+                    (),
+                    f"{sampler.name} needs the heads {sorted(missing)}; this network has {sorted(network.heads)}",
+                )
+            ],
         )
     if noise is not None and noise.shape != x_in.shape:
         raise ShapeError(f"noise must be shaped like the images, {tuple(x_in.shape)}; given {tuple(noise.shape)}")
@@ -86,7 +92,7 @@ def trajectory(
     nodes = sampler.nodes(path.T, steps)
     end = path[nodes[0]]
     x, memory = combine((end.A + end.B, end.C), (x_in, draw() if noise is None else noise.to(x_in))), None
-    for step, (now, to) in enumerate(zip(nodes[:-1], nodes[1:], strict=True), start=1):
+    for step, (now, to) in enumerate(pairwise(nodes), start=1):
         x, prediction, memory = sampler.solver.step(x, path[now], path[to], predict, draw, eta, memory)
         yield State(step, steps, x, prediction)
 
@@ -130,7 +136,12 @@ def restore(
     device = next(entity[Network].parameters()).device
     with torch.inference_mode():
         states = trajectory(
-            entity, batch.to(device, torch.float32) * 2 - 1, steps=steps, eta=eta, generator=generator, noise=noise
+            entity,
+            batch.to(device, torch.float32) * 2 - 1,
+            steps=steps,
+            eta=eta,
+            generator=generator,
+            noise=noise,
         )
         total = entity[Sampler].steps if steps is None else steps
         for state in tqdm(states, total=total, desc="restore", disable=not progress, leave=False):
@@ -152,5 +163,3 @@ def _generators(generator: Generators | None, count: int) -> Generators:
     if not isinstance(generator, Generator) and len(generator) != count:
         raise ShapeError(f"give one generator, or one for each of the {count} images; given {len(generator)}")
     return generator
-
-

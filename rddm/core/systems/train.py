@@ -40,7 +40,7 @@ def losses(
     `network` is the entity's, as wrapped for several processes. Source: arXiv 2308.13712, eq. 14 and 15.
     """
     path, sampler, task, training = entity[Process], entity[Sampler], entity[Task], entity[Training]
-    x0, x_in = (batch[role].to(device, non_blocking=True) * 2 - 1 for role in ("target", "input"))  # type: ignore[literal-required]
+    x0, x_in = (batch[role].to(device, non_blocking=True) * 2 - 1 for role in ("target", "input"))
     node = path[torch.randint(1, path.T + 1, (len(x0),), generator=generator, device=device)]
     eps = torch.randn(x0.shape, generator=generator, device=device)
     x_t, condition = forward(x0, x_in, eps, node), task.condition(x_in)
@@ -90,9 +90,10 @@ class Run:
         examples = Examples(entity[Task], training)
         accelerator = _accelerator(training)
         network.to(accelerator.device).train()
-        ema = training.ema and ModelEmaV3(
-            network, training.ema.decay, update_after_step=training.ema.after // training.ema.every, use_warmup=True
-        )
+        ema = None
+        if training.ema is not None:
+            after = training.ema.after // training.ema.every
+            ema = ModelEmaV3(network, training.ema.decay, update_after_step=after, use_warmup=True)
         wrapped, *prepared = accelerator.prepare(network, *optimizers(training, network))
         return cls(entity, accelerator, wrapped, prepared, ema, examples)
 
@@ -126,7 +127,7 @@ class Run:
             for scheduler in schedulers:
                 scheduler.step_update(self.step)
             found = [self._pass(next(passes), self.step * k + i) for i in range(k)]
-            scores = {name: sum(one[name] for one in found).item() / k for name in found[0]}  # type: ignore[attr-defined]
+            scores = {name: sum(one[name].item() for one in found) / k for name in found[0]}
             scores["grad_norm"] = self._clip()
             self._check(scores)
             for optimizer in self.optimizers:
@@ -143,7 +144,10 @@ class Run:
         generator = seeded(training.seed, 2, number, accelerator.process_index, device=accelerator.device)
         with accelerator.accumulate(self.wrapped):
             heads = losses(self.entity, self.wrapped, batch, generator, accelerator.device)
-            loss = sum((training.loss_weights.get(head, 1.0) * value for head, value in heads.items()), torch.zeros(()))
+            loss = sum(
+                (training.loss_weights.get(head, 1.0) * value for head, value in heads.items()),
+                torch.zeros(()),
+            )
             accelerator.backward(loss)
         return {"loss": loss.detach()} | {f"loss_{head}": value.detach() for head, value in heads.items()}
 
@@ -167,7 +171,10 @@ class Run:
     @property
     def network(self) -> Network:
         """The weights that restore: the moving average where there is one."""
-        return self.entity[Network] if self.ema is None else self.ema.module  # type: ignore[return-value]
+        if self.ema is None:
+            return self.entity[Network]
+        assert isinstance(self.ema.module, Network)
+        return self.ema.module
 
     def settle(self) -> None:
         """Leave the entity's network as `restore` wants it: its best weights, unwrapped, in evaluation mode."""
@@ -245,4 +252,3 @@ def agree(accelerator: Accelerator, flag: bool) -> bool:
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)).item())
-

@@ -1,0 +1,236 @@
+"""Finding and loading components, with plugins that are good, broken, misnamed, doubled and malformed."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from rddm import RegistryError, SpecError
+from rddm.core import kinds, registry
+from rddm.core.component import Component
+from rddm.core.kinds import Backbone, Sampler, Schedule
+from rddm.core.named import resolve
+
+numbers = itertools.count()
+
+SCHEDULE = """
+from typing import Literal
+import torch
+from rddm.core.kinds import Schedule
+from rddm.core.process import Path
+
+class Mine(Schedule):
+    name: Literal["{name}"] = "{name}"
+    T: int = 10
+    def path(self):
+        x = torch.linspace(0, 1, self.T + 1, dtype=torch.float64)
+        return Path.dual(x, x)
+"""
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """A function that makes a package with an entry point visible, as pip would; returns its module's name."""
+
+    def install(
+        name="mine",
+        source=SCHEDULE,
+        *,
+        entry=None,
+        kind="schedules",
+        distribution="third-party",
+        metadata=None,
+        folder="site",
+    ):
+        site = tmp_path / folder
+        module = f"third_party_{next(numbers)}"
+        info = site / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (site / f"{module}.py").write_text(source.replace("{name}", name))
+        text = metadata or f"[rddm.{kind}]\n{entry or name} = {module}:Mine\n"
+        (info / "entry_points.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+        monkeypatch.syspath_prepend(str(site))
+        registry.refresh()
+        return module
+
+    yield install
+    registry.refresh()
+
+
+def test_a_plugin_is_found_without_being_imported_and_works_like_a_built_in(install):
+    module = install()
+    assert "mine" in registry.names("schedule")
+    assert module not in sys.modules
+    schedule = resolve(Schedule, {"name": "mine", "T": 7})
+    assert module in sys.modules
+    assert schedule.path().T == 7
+    assert resolve(Schedule, schedule.model_dump()) == schedule
+
+
+def test_an_unknown_name_lists_the_known_ones_and_suggests_the_nearest():
+    with pytest.raises(RegistryError, match="unknown schedule 'powr'; did you mean 'power'[?] known: ddim, power"):
+        registry.load(Schedule, "powr")
+    with pytest.raises(RegistryError, match="unknown kind 'schedul'; did you mean 'schedule'"):
+        registry.entries("schedul")
+
+
+def test_a_plugin_that_cannot_be_imported_is_named_and_hinders_nobody(install):
+    module = install("broken", "import nothing_of_this_name\n")
+    assert "broken" in registry.names("schedule")
+    assert registry.load(Schedule, "power")
+    message = rf"'broken' of third-party 1\.2 \({module}:Mine\) cannot be loaded: ModuleNotFoundError: .*nothing_of"
+    with pytest.raises(RegistryError, match=message):
+        registry.load(Schedule, "broken")
+    with pytest.raises(SpecError, match="third-party"):
+        resolve(Schedule, "broken")
+
+
+@pytest.mark.parametrize("source", ["raise SystemError('boom')", "x = 1", "class Mine: pass", "Mine = 3"])
+def test_a_plugin_that_is_no_component_says_what_it_is(install, source):
+    install("odd", source)
+    with pytest.raises(RegistryError, match=r"schedule 'odd' of third-party 1\.2"):
+        registry.load(Schedule, "odd")
+
+
+def test_a_component_of_another_kind_is_refused(install):
+    install("other", SCHEDULE, kind="samplers")
+    with pytest.raises(RegistryError, match="not a class derived from rddm.core.kinds.Sampler"):
+        registry.load(Sampler, "other")
+
+
+def test_an_entry_point_under_another_name_than_the_class_declares_tells_what_to_write(install):
+    install("declared", entry="registered")
+    with pytest.raises(RegistryError, match='declares the name \'declared\'; write name: Literal."registered".'):
+        registry.load(Schedule, "registered")
+
+
+def test_two_plugins_of_one_name_are_an_error_at_use_that_names_both(install):
+    install("twin", distribution="first-plugin", folder="a")
+    install("twin", distribution="second-plugin", folder="b")
+    assert registry.names("schedule").count("twin") == 1
+    with pytest.raises(RegistryError, match=r"defined 2 times: .*first-plugin.*second-plugin"):
+        registry.load(Schedule, "twin")
+
+
+def test_a_plugin_cannot_replace_a_built_in_silently(install):
+    install("power")
+    with pytest.raises(RegistryError, match=r"residual-diffusion.*third-party"):
+        registry.load(Schedule, "power")
+
+
+def test_a_distribution_that_is_shadowed_on_the_path_does_not_count_twice(install):
+    install("once", folder="a")
+    install("once", folder="b")
+    assert registry.load(Schedule, "once")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [b"\xff\xfe\x00 not utf-8", "no section at all = here", "[a]\nx = 1\nx = 2\n", "[unrelated]\nstray line\n"],
+)
+def test_the_malformed_metadata_of_others_is_none_of_our_business(install, metadata):
+    install("x", metadata=metadata, distribution="stranger")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert registry.load(Schedule, "power")
+
+
+@pytest.mark.parametrize("metadata", [b"[rddm.schedules]\nx = \xff\n", "[rddm.schedules]\nx = a:B\nx = a:C\n"])
+def test_malformed_metadata_of_a_plugin_is_a_warning_that_names_it(install, metadata):
+    install("x", metadata=metadata, distribution="careless")
+    with pytest.warns(UserWarning, match=r"careless 1\.2: .*entry_points\.txt cannot be read"):
+        names = registry.names("schedule")
+    assert names == ["ddim", "power"]
+
+
+def test_an_entry_point_that_is_no_reference_is_an_error_at_use_only(install):
+    install("x", metadata="[rddm.schedules]\nx = not a reference!\n")
+    assert "x" in registry.names("schedule")
+    with pytest.raises(RegistryError, match="schedule 'x' of third-party"):
+        registry.load(Schedule, "x")
+
+
+def test_other_locales_read_the_same(install):
+    install("ünïcode")
+    code = "from rddm.core import registry; print(ascii(registry.names('schedule')))"
+    path = [p for p in sys.path if p.endswith("site")]
+    done = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", f"import sys; sys.path[:0] = {path!r}; {code}"],
+        capture_output=True,
+        text=True,
+        env={"LC_ALL": "C", "PATH": "/usr/bin"},
+        check=True,
+    )
+    assert r"\xfcn\xefcode" in done.stdout
+
+
+def test_every_kind_has_a_class_that_opens_it():
+    opened = {cls.kind: cls for cls in vars(kinds).values() if isinstance(cls, type) and "kind" in vars(cls)}
+    opened.pop("", None)
+    assert sorted(opened) == sorted(registry.KINDS)
+    assert all(issubclass(cls, Component) for cls in opened.values())
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_every_built_in_loads_under_its_own_name_and_documents_itself(kind):
+    base = getattr(kinds, kind.capitalize())
+    assert registry.names(kind)
+    for name in registry.names(kind):
+        component = registry.load(base, name)
+        assert component.__doc__
+        assert component.__doc__ != base.__doc__, f"{name} has no docstring of its own"
+
+
+def test_importing_rddm_and_listing_components_import_no_torch_and_no_component():
+    code = (
+        "import sys, rddm, rddm.cli; from rddm.core import registry; [registry.names(k) for k in registry.KINDS];"
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('torch', 'timm', 'numpy', 'pydantic')"
+        " or m.startswith(('rddm.schedules', 'rddm.samplers', 'rddm.backbones', 'rddm.tasks'))];"
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_only_the_named_module_is_imported():
+    code = (
+        "import sys; from rddm.core.kinds import Schedule; from rddm.core.named import resolve;"
+        "resolve(Schedule, 'power');"
+        "assert 'rddm.schedules.power' in sys.modules and 'rddm.schedules.ddim' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_third_party_backbone_takes_part_in_a_spec(install):
+    install(
+        "tiny",
+        """
+from typing import Literal
+from torch import nn
+from rddm.core.kinds import Backbone
+
+class Net(nn.Module):
+    def __init__(self, i, o):
+        super().__init__()
+        self.conv = nn.Conv2d(i, o, 3, padding=1)
+    def forward(self, x, time):
+        return self.conv(x)
+
+class Mine(Backbone):
+    name: Literal["{name}"] = "{name}"
+    def build(self, in_chans, out_chans, times):
+        return Net(in_chans, out_chans)
+""",
+        kind="backbones",
+    )
+    import torch
+
+    import rddm
+
+    trainer = rddm.build({"task": {"name": "paired", "train": "a", "eval": "b"}, "backbone": "tiny"})
+    assert trainer[Backbone].name == "tiny"
+    assert trainer.restore(torch.rand(3, 9, 7), steps=2).shape == (3, 9, 7)
