@@ -6,34 +6,37 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from timm.layers import StdConv2d
+from timm.layers.std_conv import StdConv2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rddm.backbones._time import TimeEmbedding
 from rddm.core.kinds import Backbone, Positive
 
-HEADS, HEAD_WIDTH = 4, 32  # of every attention
 GROUPS = 8  # of every group norm
+HEADS, HEAD_WIDTH = 4, 32  # of every attention
 
 
 class UNet(Backbone):
-    """The paper's U-Net: 36.26 M parameters and 117.5 GMAC at 256x256 with the defaults and 6 input channels.
+    """The paper's U-Net: at its defaults 36.26 M parameters, and 117.5 GMAC at 256x256 with 6 input channels.
 
-    Level i works at 1 / 2^i of the size, with `width * multipliers[i]` channels below it. Attention is linear in
-    the number of pixels on every level and full in the middle only.
-    Sources: RDDM (arXiv 2308.13712), section 5 and supplement; DDPM (arXiv 2006.11239), appendix B.
+    Level i works at 1 / 2^i of the size. Attention is linear in the number of pixels on every level, and full in
+    the middle only. Multiply-accumulates count convolutions and linear layers.
+
+    Source: RDDM (arXiv 2308.13712), whose network descends from DDPM's (arXiv 2006.11239, appendix B).
     """
 
     name: Literal["unet"] = "unet"
-    width: int = Field(default=64, ge=8, multiple_of=8, description="channels of the stem, for 8 groups: 8, 16, ...")
+    width: int = Field(
+        default=64, ge=GROUPS, multiple_of=GROUPS, description="channels of the stem, a multiple of 8"
+    )
     multipliers: tuple[Positive, ...] = Field(
         default=(1, 2, 4, 8), min_length=1, description="channels that each level hands down, in widths"
     )
 
     @property
     def multiple(self) -> int:
-        return int(2 ** (len(self.multipliers) - 1))
+        return 1 << (len(self.multipliers) - 1)
 
     def build(self, in_chans: int, out_chans: int, times: int) -> UNetModule:
         return UNetModule(self.width, self.multipliers, in_chans, out_chans, times)
@@ -46,23 +49,20 @@ class UNetModule(nn.Module):
         self, width: int, multipliers: tuple[int, ...], in_chans: int, out_chans: int, times: int
     ) -> None:
         super().__init__()
-        chans = [width, *(width * m for m in multipliers)]
-        last = len(multipliers) - 1
-        embed = 4 * width
+        chans = [width, *(width * multiplier for multiplier in multipliers)]
+        embed, last = 4 * width, len(multipliers) - 1
         self.time = TimeEmbedding(times, width, embed)
         self.stem = nn.Conv2d(in_chans, width, 7, padding=3)
-        self.down = nn.ModuleList(
-            Down(chans[i], chans[i + 1], embed, halve=i < last) for i in range(last + 1)
-        )
+        self.down = nn.ModuleList(Down(chans[i], chans[i + 1], embed, i < last) for i in range(last + 1))
         self.middle = Middle(chans[-1], embed)
-        self.up = nn.ModuleList(Up(chans[i + 1], chans[i], embed, double=i > 0) for i in range(last, -1, -1))
+        self.up = nn.ModuleList(Up(chans[i + 1], chans[i], embed, i > 0) for i in range(last, -1, -1))
         self.final = ResBlock(2 * width, width, embed)
         self.head = nn.Conv2d(width, out_chans, 1)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         emb = self.time(time)
-        x = stem = self.stem(x)
-        skips = []
+        stem = self.stem(x)
+        x, skips = stem, []
         for down in self.down:
             x, *pair = down(x, emb)
             skips.append(pair)
@@ -74,7 +74,7 @@ class UNetModule(nn.Module):
 
 
 class Down(nn.Module):
-    """Two blocks, linear attention, and half the size, or on the last level the same: x -> next x, two skips."""
+    """Two blocks, attention, half the size (the same on the last level): x -> next x and two skips."""
 
     def __init__(self, chans: int, out_chans: int, embed: int, halve: bool) -> None:
         super().__init__()
@@ -105,28 +105,27 @@ class Middle(nn.Module):
 
 
 class Up(nn.Module):
-    """The mirror of Down: each block takes one of its skips; then twice the size, or on the last level the same."""
+    """The mirror of Down, whose skips it takes: two blocks, attention, twice the size (the same on the last)."""
 
     def __init__(self, chans: int, out_chans: int, embed: int, double: bool) -> None:
         super().__init__()
         self.first = ResBlock(chans + out_chans, chans, embed)
         self.second = ResBlock(chans + out_chans, chans, embed)
         self.attention = LinearAttention(chans)
-        self.resize = nn.Sequential(
-            nn.Upsample(scale_factor=2 if double else 1), nn.Conv2d(chans, out_chans, 3, padding=1)
-        )
+        self.resize = nn.Upsample(scale_factor=2.0, mode="nearest") if double else nn.Identity()
+        self.conv = nn.Conv2d(chans, out_chans, 3, padding=1)
 
     def forward(self, x: Tensor, emb: Tensor, first: Tensor, second: Tensor) -> Tensor:
         x = self.first(torch.cat([x, second], dim=1), emb)
         x = self.second(torch.cat([x, first], dim=1), emb)
-        y: Tensor = self.resize(self.attention(x))
+        y: Tensor = self.conv(self.resize(self.attention(x)))
         return y
 
 
 class ResBlock(nn.Module):
-    """x + f(x), f = two of (weight-standardised 3x3, group norm, SiLU); the time scales and shifts the first.
+    """Skip + two of (3x3 convolution, group norm, SiLU), the first norm scaled and shifted by the time.
 
-    Weights are standardised for each output channel (Qiao et al., arXiv 1903.10520, eq. 6).
+    The convolutions' weights are standardised, for each output channel: Qiao et al. 2019 (arXiv 1903.10520).
     """
 
     def __init__(self, chans: int, out_chans: int, embed: int) -> None:
@@ -139,34 +138,36 @@ class ResBlock(nn.Module):
         self.skip = nn.Conv2d(chans, out_chans, 1) if chans != out_chans else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        scale, shift = self.modulation(F.silu(emb))[..., None, None].chunk(2, dim=1)
+        scale, shift = self.modulation(F.silu(emb))[..., None, None].chunk(2, dim=1)  # (B, C, 1, 1)
         y = F.silu(self.norm1(self.conv1(x)) * (1 + scale) + shift)
         y = F.silu(self.norm2(self.conv2(y)))
-        return y + self.skip(x)  # type: ignore[no-any-return]
+        out: Tensor = y + self.skip(x)
+        return out
 
 
 class LinearAttention(nn.Module):
-    """x + norm(out(softmax_d(q) (softmax_n(k)^T v))): attention whose cost is linear in the number of pixels n.
+    """x + norm(out(softmax_d(q) (softmax_n(k)^T v))), linear in the number n of pixels; pre-normed.
 
-    Source: Shen et al. 2018, "Efficient Attention" (arXiv 1812.01243), eq. 3.
+    Source: Shen et al. 2018, "Efficient Attention" (arXiv 1812.01243), section 3.2.
     """
 
     def __init__(self, chans: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(chans, bias=False)
         self.qkv = nn.Linear(chans, 3 * HEADS * HEAD_WIDTH, bias=False)
-        self.out = nn.Sequential(nn.Linear(HEADS * HEAD_WIDTH, chans), nn.LayerNorm(chans, bias=False))
+        self.out = nn.Linear(HEADS * HEAD_WIDTH, chans)
+        self.out_norm = nn.LayerNorm(chans, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(2).transpose(1, 2)  # (B, N, C)
-        q, k, v = self.qkv(self.norm(tokens)).unflatten(-1, (3, HEADS, HEAD_WIDTH)).unbind(2)  # (B, N, heads, d)
-        context = torch.einsum("bnhd,bnhe->bhde", k.softmax(dim=1), v)
-        y = torch.einsum("bnhd,bhde->bnhe", q.softmax(dim=-1), context).flatten(2)
-        return x + self.out(y).transpose(1, 2).reshape(x.shape)
+        q, k, v = _heads(self.qkv(self.norm(x.flatten(2).mT)))  # (B, heads, N, d)
+        context = k.softmax(dim=-2).mT @ v  # (B, heads, d, d)
+        y = (q.softmax(dim=-1) @ context).transpose(1, 2).flatten(2)  # (B, N, heads * d)
+        x = x + self.out_norm(self.out(y)).mT.reshape(x.shape)
+        return x
 
 
 class FullAttention(nn.Module):
-    """x + out(softmax(q k^T / sqrt(d)) v)."""
+    """x + out(softmax_n(q k^T / sqrt(d)) v), pre-normed."""
 
     def __init__(self, chans: int) -> None:
         super().__init__()
@@ -175,7 +176,12 @@ class FullAttention(nn.Module):
         self.out = nn.Linear(HEADS * HEAD_WIDTH, chans)
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(2).transpose(1, 2)  # (B, N, C)
-        q, k, v = self.qkv(self.norm(tokens)).unflatten(-1, (3, HEADS, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)
+        q, k, v = _heads(self.qkv(self.norm(x.flatten(2).mT)))  # (B, heads, N, d)
         y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, N, heads * d)
-        return x + self.out(y).transpose(1, 2).reshape(x.shape)
+        x = x + self.out(y).mT.reshape(x.shape)
+        return x
+
+
+def _heads(qkv: Tensor) -> list[Tensor]:
+    batch, pixels, _ = qkv.shape
+    return list(qkv.reshape(batch, pixels, 3, HEADS, HEAD_WIDTH).permute(2, 0, 3, 1, 4))

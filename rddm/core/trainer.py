@@ -48,10 +48,10 @@ class Trainer(Entity):
         heads = spec.sampler.heads
         if unknown := set(spec.training.loss_weights) - set(heads):
             problem = f"{sorted(unknown)} are no heads of {spec.sampler.name}; it has {list(heads)}"
-            raise SpecError("training", [(("loss_weights",), problem)])
+            raise SpecError("Spec", [(("training", "loss_weights"), problem)])
         if spec.training.optimizer not in list_optimizers():
             problem = f"unknown optimizer {spec.training.optimizer!r}{suggest(spec.training.optimizer, list_optimizers())}"
-            raise SpecError("training", [(("optimizer",), problem)])
+            raise SpecError("Spec", [(("training", "optimizer"), problem)])
         path = spec.schedule.path()
         if spec.sampler.steps > path.T:
             problem = f"must be at most the schedule's T = {path.T}; given {spec.sampler.steps}"
@@ -155,4 +155,9 @@ def load(folder: str | Path, device: str | torch.device | None = None, *, overri
     """
     trainer = build(override(checkpoint.read_spec(Path(folder)).model_dump(mode="json"), overrides))
     checkpoint.read_weights(Path(folder), trainer[Network])
-    return trainer.to(device or torch.accelerator.current_accelerator() or "cpu")
+    return trainer.to(device or _best_device())
+
+
+def _best_device() -> torch.device:
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")

@@ -34,6 +34,7 @@ def draw(bounds: Range, generator: Generator) -> float:
 
 def to_linear(srgb: Tensor) -> Tensor:
     """Linear light in [0, 1] of sRGB values in [0, 1] (IEC 61966-2-1:1999)."""
+    srgb = srgb.contiguous()  # powers differ in the last bit between memory layouts
     return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 

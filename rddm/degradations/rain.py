@@ -19,7 +19,7 @@ _STRAY = radians(3)  # by how much a drop's fall may differ from the rain's
 class Rain(Degradation):
     """Bright streaks over the picture, under the grey veil of the drops too far to be seen singly.
 
-        O = T B + (1 - T) A,   B = x + s (1 - x),   s = min(1, sum_i s_i exp(-(2 a / l_i)^4 - (b / w_i)^2 / 2))
+        O = T B + (1 - T) A,  B = x + s (1 - x),  s = min(1, sum_i s_i exp(-(2 a / l_i)^4 - (b / w_i)^2 / 2))
 
     with the veil 1 - T, the sky's light A = 0.8, and a term for each streak: a and b are the distances of a
     pixel from its centre along and across its fall. Drops fall everywhere alike; most are far, and the nearer

@@ -19,9 +19,9 @@ class Shadow(Degradation):
         O = lin(x) (1 - m (1 - a_c))    in linear light
 
     with the shadow's mask m, 1 in the umbra, 0 in full light and in between in the penumbra, and the ambient
-    share a_c of the light of channel c. What is left of daylight is the sky's: in RGB a_c = a (1 - b, 1, 1 +
-    b), else a. m is where a random field is above a threshold; as that field's slope varies along the edge,
-    so does the penumbra's width. x and O are (C, H, W) in [0, 1]; where m = 0 they are equal.
+    share a_c of the light of channel c: a (1 - b, 1, 1 + b) in RGB, as the sky is blue, else a. m is where a
+    random field is above a threshold; as that field's slope varies along the edge, so does the penumbra's
+    width. x and O are (C, H, W) in [0, 1]; where m = 0 they are equal.
 
     Raises:
         SpecError: a range is not low <= high within its bounds.

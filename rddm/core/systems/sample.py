@@ -57,9 +57,9 @@ def trajectory(
     path, sampler, task, network = entity[Path], entity[Sampler], entity[Task], entity[Network]
     steps, eta = sampler.steps if steps is None else steps, sampler.eta if eta is None else eta
     if not 1 <= steps <= path.T:
-        raise SpecError("sampler", [(("steps",), f"must be in 1..{path.T}, the schedule's T; given {steps}")])
+        raise SpecError("Spec", [(("sampler", "steps"), f"must be in 1..{path.T}, the schedule's T; given {steps}")])
     if not 0 <= eta <= 1:
-        raise SpecError("sampler", [(("eta",), f"must be in [0, 1]; given {eta}")])
+        raise SpecError("Spec", [(("sampler", "eta"), f"must be in [0, 1]; given {eta}")])
     if missing := set(sampler.heads) - set(network.heads):
         raise SpecError(
             "sampler",

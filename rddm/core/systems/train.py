@@ -66,7 +66,7 @@ def optimizers(training: Training, network: Network) -> list[torch.optim.Optimiz
             for module in modules
         ]
     except (ValueError, AssertionError, TypeError) as cause:
-        raise SpecError("training", [(("optimizer",), f"timm cannot make {training.optimizer!r}: {cause}")]) from cause
+        raise SpecError("Spec", [(("training", "optimizer"), f"timm cannot make {training.optimizer!r}: {cause}")]) from cause
 
 
 @dataclass
@@ -170,8 +170,9 @@ class Run:
 
     @property
     def network(self) -> Network:
-        """The weights that restore: the moving average where there is one."""
-        if self.ema is None:
+        """The weights that restore: the moving average, once there is one."""
+        settings = self.entity[Training].ema
+        if self.ema is None or settings is None or self.step <= settings.after:
             return self.entity[Network]
         assert isinstance(self.ema.module, Network)
         return self.ema.module
@@ -179,8 +180,7 @@ class Run:
     def settle(self) -> None:
         """Leave the entity's network as `restore` wants it: its best weights, unwrapped, in evaluation mode."""
         network = self.accelerator.unwrap_model(self.wrapped, keep_fp32_wrapper=False)
-        if self.ema is not None:
-            network.load_state_dict(self.ema.module.state_dict())
+        network.load_state_dict(self.network.state_dict())
         network.eval()
 
     def save(self, folder: Path) -> None:
@@ -209,6 +209,7 @@ class Run:
         state = checkpoint.read_state(folder)
         if len(state["random"]) != self.world:
             raise CheckpointError(f"{folder} is of {len(state['random'])} processes; this run has {self.world}")
+        self.step, self.best = state["step"], state["best"]
         network = self.entity[Network]
         checkpoint.read_weights(folder, self.network)
         if state["weights"] is not None:
@@ -217,14 +218,13 @@ class Run:
             optimizer.load_state_dict(saved)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.step, self.best = state["step"], state["best"]
         checkpoint.set_random_state(state["random"][self.accelerator.process_index])
 
 
 def _accelerator(training: Training) -> Accelerator:
     cpu = not torch.accelerator.is_available()
     if cpu and training.precision == "fp16":
-        raise SpecError("training", [(("precision",), "fp16 needs a GPU; on the CPU use bf16 or no")])
+        raise SpecError("Spec", [(("training", "precision"), "fp16 needs a GPU; on the CPU use bf16 or no")])
     AcceleratorState._reset_state()  # a process may train several specs, each with its own precision
     accelerator = Accelerator(
         cpu=cpu, mixed_precision=training.precision, gradient_accumulation_steps=training.accumulate

@@ -1,0 +1,407 @@
+"""Degradations: what holds for all of them, and the physics of each."""
+
+import json
+import random
+from math import exp, gamma, pi, sqrt
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from skimage import data
+from torch import Generator, Tensor
+
+from rddm.core import registry
+from rddm.core.errors import SpecError
+from rddm.core.kinds import Degradation
+from rddm.degradations._optics import to_linear, to_srgb
+from rddm.degradations.blur import Blur
+from rddm.degradations.haze import Haze
+from rddm.degradations.low_light import LowLight
+from rddm.degradations.noise import Noise
+from rddm.degradations.rain import Rain
+from rddm.degradations.shadow import Shadow
+
+NAMES = registry.names("degradation")
+every = pytest.mark.parametrize("name", NAMES)
+seeds = st.integers(0, 2**32 - 1)  # all that count: torch uses the low 32 bits
+
+
+def seeded(seed: int) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+def made(name: str) -> Degradation:
+    return registry.load(Degradation, name)()
+
+
+def astronaut(size: int = 64) -> Tensor:
+    pixels = data.astronaut()[::8, ::8][:size, :size]
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> Tensor:
+    shape = draw(st.integers(1, 5)), draw(st.integers(1, 48)), draw(st.integers(1, 48))
+    low, high = sorted((draw(st.floats(0, 1, width=32)), draw(st.floats(0, 1, width=32))))
+    return (low + (high - low) * torch.rand(shape, generator=seeded(draw(seeds)))).clamp(0, 1)
+
+
+quick = settings(max_examples=30, deadline=None)
+
+
+@every
+@quick
+@given(clean=pictures(), seed=seeds)
+@example(clean=torch.zeros(1, 1, 1), seed=0)
+@example(clean=torch.ones(3, 1, 1), seed=0)
+@example(clean=torch.ones(5, 1, 33), seed=1)
+@example(clean=torch.zeros(2, 47, 1), seed=2)
+def test_shape_type_and_range_are_kept(name: str, clean: Tensor, seed: int) -> None:
+    bad = made(name)(clean, seeded(seed))
+    assert (bad.shape, bad.dtype) == (clean.shape, torch.float32)
+    assert bad.min() >= 0
+    assert bad.max() <= 1  # false for NaN, too
+
+
+@every
+@quick
+@given(clean=pictures(), seed=seeds)
+def test_equal_seeds_give_equal_images_whatever_the_memory_layout(
+    name: str, clean: Tensor, seed: int
+) -> None:
+    transposed = clean.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    first, second = (made(name)(picture, seeded(seed)) for picture in (clean, transposed))
+    assert torch.equal(first, second)
+
+
+@every
+@quick
+@given(pair=st.lists(seeds, min_size=2, max_size=2, unique=True))
+def test_different_seeds_give_different_images(name: str, pair: list[int]) -> None:
+    first, second = (made(name)(astronaut(), seeded(seed)) for seed in pair)
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@every
+def test_one_generator_gives_a_new_image_at_every_call(name: str) -> None:
+    generator = seeded(0)
+    first, second = (made(name)(astronaut(), generator) for _ in range(2))
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+@every
+@quick
+@given(clean=pictures(), seed=seeds)
+def test_the_input_is_left_as_it_was(name: str, clean: Tensor, seed: int) -> None:
+    before = clean.clone()
+    bad = made(name)(clean, seeded(seed))
+    assert torch.equal(clean, before)
+    bad.fill_(0.123)  # nor does the output share its memory
+    assert torch.equal(clean, before)
+
+
+@every
+def test_global_random_states_are_neither_read_nor_moved(name: str) -> None:
+    images = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+        states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+        images.append(made(name)(astronaut(), seeded(0)))
+        assert torch.equal(torch.get_rng_state(), states[0])
+        assert np.random.get_state()[1].tolist() == states[1]  # noqa: NPY002
+        assert random.getstate() == states[2]
+    assert torch.equal(*images)
+
+
+@every
+def test_ranges_that_are_reversed_or_out_of_bounds_are_refused_with_what_is_allowed(name: str) -> None:
+    cls = registry.load(Degradation, name)
+    ranges = [key for key, field in cls.model_fields.items() if isinstance(field.default, tuple)]
+    assert ranges
+    for key in ranges:
+        low, high = cls.model_fields[key].default
+        assert low < high
+        for wrong in ((high, low), (-1e7, high), (low, 1e7)):
+            with pytest.raises(SpecError, match=rf"{key}: must be \(low, high\) with .+ <= low <= high <= "):
+                cls(**{key: wrong})
+        assert getattr(cls(**{key: [low, low]}), key) == (low, low)
+
+
+@every
+def test_parameters_survive_json(name: str) -> None:
+    assert registry.load(Degradation, name)(**json.loads(made(name).model_dump_json())) == made(name)
+
+
+GOLDEN = {  # mean and standard deviation of a picture whose own are 0.4531 and 0.3181
+    "blur": (0.52677, 0.19539),
+    "haze": (0.57706, 0.24147),
+    "low-light": (0.16695, 0.12384),
+    "noise": (0.46232, 0.32187),
+    "rain": (0.51642, 0.28598),
+    "shadow": (0.36761, 0.28203),
+}
+
+
+@every
+def test_golden_statistics(name: str) -> None:
+    if name not in GOLDEN:
+        pytest.skip("not one of rddm's own")
+    bad = made(name)(astronaut(), seeded(7))
+    assert (bad.mean().item(), bad.std().item()) == pytest.approx(GOLDEN[name], abs=1e-4)
+
+
+def test_there_are_golden_statistics_for_each_of_our_own() -> None:
+    own = {entry.name for entry in registry.entries("degradation") if entry.target.startswith("rddm.")}
+    assert own == GOLDEN.keys()
+
+
+def test_linear_light_of_srgb_has_the_values_of_the_standard() -> None:
+    srgb = torch.tensor([0.0, 0.04045, 0.5, 1.0])
+    assert to_linear(srgb).tolist() == pytest.approx([0, 0.0031308, 0.2140411, 1], abs=1e-6)
+    ramp = torch.linspace(0, 1, 1001)
+    torch.testing.assert_close(to_srgb(to_linear(ramp)), ramp, atol=2e-6, rtol=0)
+
+
+# Rain
+
+
+def test_rain_without_a_veil_only_brightens() -> None:
+    clean = astronaut()
+    for seed in range(20):
+        bad = Rain(veil=(0, 0))(clean, seeded(seed))
+        assert (bad >= clean - 1e-6).all()
+        assert (bad > clean + 0.1).float().mean() > 0.05
+
+
+def test_rain_of_density_0_leaves_only_the_veil() -> None:
+    clean = astronaut()
+    dry = Rain(density=(0, 0), veil=(0.25, 0.25))(clean, seeded(0))
+    torch.testing.assert_close(dry, 0.75 * clean + 0.25 * 0.8)
+
+
+@pytest.mark.parametrize("degrees", [-50, -20, 0, 20, 50])
+def test_rain_falls_along_its_angle(degrees: int) -> None:
+    s = Rain(angle=(degrees, degrees), length=(100, 100), width=(5, 5)).streaks(256, 256, seeded(3))
+    down, right = torch.gradient(s)
+    # Brightness changes across a streak: the main axis of the gradients' covariance is normal to the fall.
+    axis = torch.atan2(2 * (down * right).sum(), (right**2 - down**2).sum()) / 2
+    assert torch.rad2deg(axis).item() == pytest.approx(-degrees, abs=1.5)
+
+
+def test_rain_adds_the_light_of_its_streaks() -> None:
+    rain = Rain(density=(0.5, 0.5), length=(20, 20), width=(2, 2), brightness=(0.5, 0.5))
+    one = (
+        0.5 * 0.7 * (20 * gamma(1.25)) * (2 * sqrt(2 * pi))
+    )  # integral of exp(-(2a/l)^4 - (b/w)^2 / 2), mean shine
+    near = np.mean(
+        (0.3 + 0.7 * ((np.arange(1000) + 0.5) / 1000) ** 2) ** 2.5
+    )  # length, width, root in brightness
+    mean = torch.stack([rain.streaks(300, 300, seeded(seed)) for seed in range(8)]).mean().item()
+    assert mean == pytest.approx(0.5e-3 * one * near, rel=0.05)
+
+
+def test_rain_is_as_dense_at_the_borders_as_inside_and_in_crops_as_in_whole_pictures() -> None:
+    rain = Rain(density=(10, 10), angle=(25, 25), length=(30, 30), width=(1, 1), brightness=(0.8, 0.8))
+    crops = torch.stack([rain.streaks(48, 48, seeded(seed)) for seed in range(250)]).mean(0)
+    whole = rain.streaks(512, 512, seeded(0)).mean().item()
+    for part in (crops[:8], crops[-8:], crops[:, :8], crops[:, -8:], crops[16:32, 16:32]):
+        assert part.mean().item() == pytest.approx(whole, rel=0.08)
+
+
+def test_default_rain_is_heavy_but_not_hopeless() -> None:
+    clean = astronaut()
+    errors = torch.stack([(Rain()(clean, seeded(seed)) - clean).square().mean() for seed in range(60)])
+    psnr = -10 * errors.log10()
+    assert 16 < psnr.median() < 22
+    assert psnr.min() > 11
+
+
+# Low light
+
+
+def test_low_light_has_the_mean_and_the_variance_of_shot_and_read_noise() -> None:
+    e, w, r, x = 0.1, 2000, 3, 0.7
+    dark = LowLight(exposure=(e, e), white=(w, w), read=(r, r), bits=16)
+    y = to_linear(dark(torch.full((1, 400, 400), x), seeded(0)))
+    light = e * to_linear(torch.tensor(x)).item()
+    assert y.mean().item() == pytest.approx(light, rel=0.003)
+    assert y.var().item() == pytest.approx(light / w + (r / w) ** 2, rel=0.03)
+
+
+def test_low_light_darkens() -> None:
+    clean = astronaut()
+    for seed in range(20):
+        dark = LowLight()(clean, seeded(seed))
+        assert to_linear(dark).mean() < 0.25 * to_linear(clean).mean()
+        assert (dark[clean > 0.2] < clean[clean > 0.2]).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_low_light_has_only_the_tones_of_its_bits(bits: int) -> None:
+    tones = LowLight(bits=bits, exposure=(1, 1))(astronaut(), seeded(0)) * (2**bits - 1)
+    torch.testing.assert_close(tones, tones.round(), atol=1e-4, rtol=0)
+    assert len(tones.round().unique()) == pytest.approx(2**bits, rel=0.1)
+
+
+# Blur
+
+
+@quick
+@given(value=st.floats(0, 1, width=32), seed=seeds, size=st.integers(1, 40))
+def test_blur_leaves_constant_pictures_constant(value: float, seed: int, size: int) -> None:
+    clean = torch.full((3, size, 20), value)
+    torch.testing.assert_close(Blur()(clean, seeded(seed)), clean, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "border"), [(64, "mirror"), (5, "nearest")])
+def test_blur_is_the_convolution_of_linear_light(size: int, border: str) -> None:
+    blur = Blur(shake=(15, 15))
+    for seed in range(5):
+        clean, kernel = astronaut(size), blur.kernel(seeded(seed)).double().numpy()
+        assert len(kernel) > 9
+        light = [ndimage.convolve(c.double().numpy(), kernel, mode=border) for c in to_linear(clean)]
+        expected = to_srgb(torch.from_numpy(np.stack(light)))
+        torch.testing.assert_close(blur(clean, seeded(seed)).double(), expected, atol=2e-5, rtol=0)
+
+
+@quick
+@given(seed=seeds, shake=st.floats(0, 60), defocus=st.floats(0, 4))
+def test_blur_kernels_are_averages_about_the_centre(seed: int, shake: float, defocus: float) -> None:
+    k = Blur(shake=(shake, shake), defocus=(defocus, defocus)).kernel(seeded(seed)).double()
+    at = torch.arange(len(k), dtype=torch.float64) - len(k) // 2
+    assert k.shape == (len(k), len(k))
+    assert len(k) % 2 == 1
+    assert k.min() >= 0
+    assert k.sum().item() == pytest.approx(1, abs=1e-5)
+    for weights in (k.sum(0), k.sum(1)):
+        assert (weights * at).sum().item() == pytest.approx(0, abs=0.5 if defocus < 0.5 else 0.05)
+        # Half the length of the path is as far as one can get from its centre of mass.
+        assert (weights * at**2).sum().sqrt() <= shake / 2 + defocus + 0.5
+
+
+def test_defocus_alone_is_a_gaussian_over_square_pixels() -> None:
+    k = Blur(shake=(0, 0), defocus=(2, 2)).kernel(seeded(0)).double()
+    at = torch.arange(len(k)) - len(k) // 2
+    assert (k.sum(0) * at**2).sum().item() == pytest.approx(2**2 + 1 / 12, rel=0.03)  # cut off at 3 sigma
+    torch.testing.assert_close(k, k.T, atol=1e-7, rtol=0)
+    torch.testing.assert_close(k, k.flip(0), atol=1e-7, rtol=0)
+
+
+def test_a_steady_sharp_camera_does_not_blur() -> None:
+    clean = astronaut()
+    torch.testing.assert_close(Blur(shake=(0, 0), defocus=(0, 0))(clean, seeded(0)), clean, atol=1e-5, rtol=0)
+
+
+# Noise
+
+
+def test_noise_is_white_and_gaussian_with_the_sigma_asked_for() -> None:
+    n = (Noise(sigma=(20, 20))(torch.full((3, 300, 300), 0.5), seeded(0)) - 0.5) * 255
+    assert n.mean().item() == pytest.approx(0, abs=0.2)
+    assert n.std().item() == pytest.approx(20, rel=0.01)
+    assert (n / 20).pow(4).mean().item() == pytest.approx(3, rel=0.03)
+    for shifted in (n.roll(1, 0), n.roll(1, 1), n.roll(1, 2)):
+        assert (n * shifted).mean().item() / 400 == pytest.approx(0, abs=0.01)
+
+
+def test_sigma_is_uniform_over_its_range() -> None:
+    grey = torch.full((1, 64, 64), 0.5)
+    sigmas = torch.stack([Noise(sigma=(10, 30))(grey, seeded(seed)).std() * 255 for seed in range(300)])
+    assert sigmas.mean().item() == pytest.approx(20, abs=1)
+    assert sigmas.std().item() == pytest.approx(20 / sqrt(12), rel=0.1)
+    assert 9.5 < sigmas.min() < 11
+    assert 29 < sigmas.max() < 31.5
+
+
+# Haze
+
+
+@quick
+@given(clean=pictures(), seed=seeds, beta=st.floats(0.1, 3), airlight=st.floats(0.3, 1))
+def test_haze_is_koschmieders_law(clean: Tensor, seed: int, beta: float, airlight: float) -> None:
+    haze = Haze(beta=(beta, beta), airlight=(airlight, airlight))
+    A = to_linear(torch.tensor(airlight))
+    black, white, hazy = (to_linear(haze(scene, seeded(seed))) for scene in (clean * 0, clean * 0 + 1, clean))
+    t = white - black
+    assert t.min() >= exp(-beta) - 1e-4
+    assert t.max() <= 1 + 1e-4
+    torch.testing.assert_close(t, t[:1].expand_as(t), atol=1e-5, rtol=0)
+    torch.testing.assert_close(black, A * (1 - t), atol=1e-4, rtol=0)
+    torch.testing.assert_close(hazy, to_linear(clean) * t + A * (1 - t), atol=1e-4, rtol=0)
+
+
+def test_haze_pulls_every_pixel_towards_the_airlight() -> None:
+    clean = astronaut()
+    for seed in range(10):
+        hazy = Haze(airlight=(0.85, 0.85))(clean, seeded(seed))
+        assert ((hazy - 0.85).abs() <= (clean - 0.85).abs() + 1e-5).all()
+        assert (hazy - 0.85).abs().mean() < 0.9 * (clean - 0.85).abs().mean()
+
+
+def test_haze_is_densest_at_the_top() -> None:
+    t = torch.stack([Haze(beta=(1, 1)).transmission(64, 96, seeded(seed)) for seed in range(50)]).mean(0)
+    assert t[0].mean() < exp(-0.85)
+    assert t[-1].mean() > exp(-0.15)
+    assert (t.mean(1).diff() > 0).all()
+
+
+def test_clear_air_changes_nothing() -> None:
+    clean = astronaut()
+    torch.testing.assert_close(Haze(beta=(0, 0))(clean, seeded(0)), clean, atol=1e-5, rtol=0)
+
+
+# Shadow
+
+
+@quick
+@given(seed=seeds, channels=st.integers(1, 4))
+def test_shadow_leaves_lit_pixels_unchanged_and_darkens_the_others(seed: int, channels: int) -> None:
+    clean = torch.rand(channels, 40, 56, generator=seeded(seed)).clamp(min=0.01)
+    m = (1 - Shadow(blue=(0, 0))(torch.ones(1, 40, 56), seeded(seed)))[0]  # by what is missing in white
+    bad = Shadow()(clean, seeded(seed))
+    lit = m == 0
+    assert 0.1 < lit.float().mean() < 0.95
+    assert torch.equal(bad[:, lit], clean[:, lit])
+    assert (bad[:, m > 0.01] < clean[:, m > 0.01]).all()
+
+
+def test_shadow_takes_the_same_share_of_light_from_every_surface() -> None:
+    clean = astronaut()
+    left = to_linear(Shadow()(torch.ones_like(clean), seeded(5)))
+    torch.testing.assert_close(
+        to_linear(Shadow()(clean, seeded(5))), to_linear(clean) * left, atol=1e-5, rtol=0
+    )
+
+
+def test_umbra_keeps_the_ambient_light_bluish_in_rgb_only() -> None:
+    shadow = Shadow(ambient=(0.3, 0.3), blue=(0.1, 0.1), penumbra=(2, 2))
+    for channels, expected in ((1, [0.3]), (3, [0.27, 0.3, 0.33]), (4, [0.3] * 4)):
+        left = to_linear(shadow(torch.ones(channels, 64, 64), seeded(0)))
+        assert left.amin((1, 2)).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("area", [0.1, 0.5, 0.8])
+def test_shadow_covers_the_area_asked_for(area: float) -> None:
+    for seed in range(10):
+        m = Shadow(area=(area, area)).mask(64, 96, seeded(seed))
+        assert (m > 0.5).float().mean().item() == pytest.approx(area, abs=0.001)
+
+
+def test_penumbra_is_as_wide_as_asked_for_in_pixels_at_every_size() -> None:
+    for side in (64, 512):
+        for width in (4, 16):
+            soft = []
+            for seed in range(40):
+                m = Shadow(penumbra=(width, width), area=(0.5, 0.5)).mask(side, side, seeded(seed))
+                outline = ((m[1:] > 0.5) != (m[:-1] > 0.5)).sum() + (
+                    (m[:, 1:] > 0.5) != (m[:, :-1] > 0.5)
+                ).sum()
+                soft.append(
+                    ((m > 0) & (m < 1)).sum() / (outline * pi / 4)
+                )  # Crofton: edges crossed to length
+            assert torch.stack(soft).mean().item() == pytest.approx(width, rel=0.35)
