@@ -362,10 +362,11 @@ def test_clear_air_changes_nothing() -> None:
 @given(seed=seeds, channels=st.integers(1, 4))
 def test_shadow_leaves_lit_pixels_unchanged_and_darkens_the_others(seed: int, channels: int) -> None:
     clean = torch.rand(channels, 40, 56, generator=seeded(seed)).clamp(min=0.01)
-    m = (1 - Shadow(blue=(0, 0))(torch.ones(1, 40, 56), seeded(seed)))[0]  # by what is missing in white
-    bad = Shadow()(clean, seeded(seed))
+    shadow = Shadow(penumbra=(3, 6))
+    m = 1 - shadow(torch.ones(1, 40, 56), seeded(seed))[0]  # by what is missing in white
+    bad = shadow(clean, seeded(seed))
     lit = m == 0
-    assert 0.1 < lit.float().mean() < 0.95
+    assert 0.1 < lit.float().mean() < 0.9
     assert torch.equal(bad[:, lit], clean[:, lit])
     assert (bad[:, m > 0.01] < clean[:, m > 0.01]).all()
 

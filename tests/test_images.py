@@ -193,6 +193,8 @@ def test_png_and_tiff_keep_every_channel_and_bit(tmp_path, suffix, array):
 @pytest.mark.parametrize("suffix", [".bmp", ".jp2", ".ppm", ".qoi", ".tga"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_lossless_formats_of_8_bits_keep_the_colours(tmp_path, suffix, channels):
+    if suffix == ".qoi" and "QOI" not in Image.SAVE:
+        pytest.skip("this Pillow does not write it")
     array = noise(7, 5, channels)
     images.write(path := tmp_path / f"a{suffix}", array)
     back = images.read(path)
@@ -405,7 +407,8 @@ def test_every_mode_becomes_grey_or_rgb_with_or_without_alpha(tmp_path, mode, su
     elif mode in ("P", "PA"):
         image = image.quantize()
     image = image.convert(mode) if image.mode != mode else image
-    image.save(path := tmp_path / f"a{suffix}")
+    options = {"compression": "jpeg", "quality": 95} if (mode, suffix) == ("YCbCr", ".tif") else {}
+    image.save(path := tmp_path / f"a{suffix}", **options)
     array = images.read(path)
     assert array.shape == (24, 36, channels)
     assert array.dtype == np.uint8

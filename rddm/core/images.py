@@ -117,10 +117,10 @@ def write(path: Path, array: Array) -> None:
     with alpha, hold grey as RGB. Lossy formats have quality 95. Missing folders are made, a file of that name replaced.
     Raises OutputError where it cannot be written, ShapeError for another array.
     """
-    form = _formats().get(path.suffix.lower(), "")
-    if form not in _WRITE:
-        allowed = " ".join(sorted(suffix for suffix, known in _formats().items() if known in _WRITE))
-        raise OutputError(f"cannot write {path}: images are written to files named {allowed}")
+    forms = {suffix: form for suffix, form in _formats().items() if form in _WRITE and form in Image.SAVE}
+    form = forms.get(path.suffix.lower())
+    if form is None:
+        raise OutputError(f"cannot write {path}: images are written to files named {' '.join(sorted(forms))}")
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
         raise ShapeError(f"an image is (H, W, 1 to 4), uint8 or uint16; given {array.shape}, {array.dtype}")
     try:

@@ -24,7 +24,7 @@ from rddm.core.log import Log
 from rddm.core.pictures import side_by_side
 from rddm.core.spec import Spec, Training
 from rddm.core.systems.evaluate import mean, results
-from rddm.core.systems.train import Run, agree, gather
+from rddm.core.systems.train import Run, agree, average, gather
 
 PICTURED = 4  # images in a sample sheet
 
@@ -89,8 +89,10 @@ def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any
             bar.update()
             last = run.step == training.steps
             speed.count()
-            if log and (last or run.step % training.log_every == 0):
-                log.write(run.step, {**scores, "images_per_second": speed.read()})
+            if last or run.step % training.log_every == 0:
+                scores = average(run.accelerator, scores)
+                if log:
+                    log.write(run.step, {**scores, "images_per_second": speed.read()})
             if last or (training.eval_every and run.step % training.eval_every == 0):
                 with speed.paused():
                     validation = _validate(run, out, log, None if last else training.eval_images)
@@ -132,11 +134,11 @@ def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[s
     scores = {result.name: dict(result.scores) for result in shown} | {r.name: dict(r.scores) for r in found}
     network.train(training_mode)
     scores = {name: one for part in gather(run.accelerator, scores) for name, one in sorted(part.items())}
-    average = mean(scores)
-    better, run.best = average["psnr"] > run.best, max(run.best, average["psnr"])
-    validation = {**average, "images": len(scores), "per_image": scores}
+    means = mean(scores)
+    better, run.best = means["psnr"] > run.best, max(run.best, means["psnr"])
+    validation = {**means, "images": len(scores), "per_image": scores}
     if log:
-        log.write(run.step, average, prefix="eval_")
+        log.write(run.step, means, prefix="eval_")
         if shown:
             side_by_side(shown, out / "samples" / f"step_{run.step:08d}.png")
         with fresh_file(out / "evaluation.json") as file:

@@ -247,6 +247,14 @@ def gather(accelerator: Accelerator, value: Any) -> list[Any]:
     return gathered
 
 
+def average(accelerator: Accelerator, scores: Mapping[str, float]) -> dict[str, float]:
+    """The mean of each score over all processes; the same in all."""
+    if accelerator.num_processes == 1:
+        return dict(scores)
+    values = torch.tensor(list(scores.values()), device=accelerator.device, dtype=torch.float32)
+    return dict(zip(scores, accelerator.reduce(values, reduction="mean").tolist(), strict=True))
+
+
 def agree(accelerator: Accelerator, flag: bool) -> bool:
     """Whether any process raised its flag; the same answer in all."""
     if accelerator.num_processes == 1:
