@@ -207,7 +207,7 @@ def test_lossless_formats_of_8_bits_keep_the_colours(tmp_path, suffix, channels)
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".webp", ".avif"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_lossy_formats_are_near(tmp_path, suffix, channels):
-    if suffix not in images.SUFFIXES and suffix.islower():
+    if suffix not in images.suffixes() and suffix.islower():
         pytest.skip("this Pillow was built without it")
     array = gradient(32, 48, channels)
     images.write(path := tmp_path / f"a{suffix}", array)
@@ -215,6 +215,12 @@ def test_lossy_formats_are_near(tmp_path, suffix, channels):
     difference = images.as_channels(back, 3).astype(int) - images.as_channels(array, 3)
     assert np.abs(difference).mean() < 3
     assert back.shape[:2] == array.shape[:2]
+
+
+def test_jpeg_is_written_at_quality_95(tmp_path):
+    images.write(tmp_path / "a.jpg", gradient(8, 8, 3))
+    Image.fromarray(gradient(8, 8, 3)).save(tmp_path / "b.jpg", quality=95)
+    assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
 
 
 def test_16_bits_become_8_by_rounding_where_the_format_has_no_more(tmp_path):
@@ -345,6 +351,15 @@ def test_16_bit_tiff_is_read_exactly_in_every_layout(tmp_path, channels, options
     tifffile.imwrite(tmp_path / "a.tif", data, extrasamples=extra, **colours, **options)
     assert images.size(tmp_path / "a.tif") == (37, 45)
     np.testing.assert_array_equal(images.read(tmp_path / "a.tif"), array)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, np.float32])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_tiff_whose_zero_is_white_is_turned_over(tmp_path, compression, dtype):
+    top = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    array = np.array([[0, 1, top]], dtype)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="miniswhite", compression=compression)
+    np.testing.assert_array_equal(images.read(tmp_path / "a.tif")[..., 0], top - array)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -537,7 +552,7 @@ def test_what_is_not_an_image_is_a_data_error_that_names_it(tmp_path, function, 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp", ".gif", ".tga", ".jp2", ".avif", ".ppm"])
 def test_a_truncated_file_is_a_data_error(tmp_path, suffix, dtype):
-    if suffix not in images.SUFFIXES:
+    if suffix not in images.suffixes():
         pytest.skip("this Pillow was built without it")
     array = noise(40, 50, 3, dtype)
     path = tmp_path / f"a{suffix}"
@@ -594,9 +609,9 @@ def test_a_missing_or_forbidden_file_says_so(tmp_path, monkeypatch):
 
 
 def test_the_suffixes_are_raster_formats():
-    assert {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"} <= images.SUFFIXES
-    assert not {".pdf", ".ps", ".eps", ".mpg", ".h5", ".fits", ".wmf"} & images.SUFFIXES
-    assert all(suffix == suffix.lower() for suffix in images.SUFFIXES)
+    assert {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm"} <= images.suffixes()
+    assert not {".pdf", ".ps", ".eps", ".mpg", ".h5", ".fits", ".wmf"} & images.suffixes()
+    assert all(suffix == suffix.lower() for suffix in images.suffixes())
     with pytest.raises(AttributeError):
         images.suffixes  # noqa: B018
 

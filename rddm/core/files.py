@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -55,7 +55,8 @@ def fresh_file(file: Path) -> Iterator[Path]:
     except OSError as cause:
         raise OutputError(f"{file} cannot be written: {cause.strerror or cause}") from cause
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 _Dtype = type[np.uint8] | type[np.uint16]
 
-SUFFIXES: frozenset[str]  # of the files that `find` takes for images, in lower case
-
 _WRITE = {  # the modes that hold images of 1, 2, 3 and 4 channels
     **dict.fromkeys(("JPEG2000", "PNG", "TGA", "TIFF"), ("L", "LA", "RGB", "RGBA")),
     **dict.fromkeys(("BMP", "JPEG", "PPM"), ("L", "L", "RGB", "RGB")),
@@ -50,12 +48,19 @@ def _formats() -> dict[str, str]:
     return {s: f for s, f in Image.registered_extensions().items() if f in _READ and f in Image.OPEN}
 
 
-if not TYPE_CHECKING:
+def suffixes() -> frozenset[str]:
+    """The endings of the files that `find` takes for images, in lower case."""
+    return frozenset(_formats())
 
-    def __getattr__(name: str) -> frozenset[str]:
-        if name == "SUFFIXES":
-            return frozenset(_formats())
-        raise AttributeError(name)
+
+@cache
+def _writable() -> dict[str, str]:
+    return {suffix: form for suffix, form in _formats().items() if form in _WRITE and form in Image.SAVE}
+
+
+def result_name(path: Path) -> Path:
+    """The name under which a changed copy of an image file is written: its own, or `.png` where `write` can't."""
+    return path if path.suffix.lower() in _writable() else path.with_suffix(".png")
 
 
 def find(folder: Path) -> list[Path]:
@@ -117,10 +122,9 @@ def write(path: Path, array: Array) -> None:
     with alpha, hold grey as RGB. Lossy formats have quality 95. Missing folders are made, a file of that name replaced.
     Raises OutputError where it cannot be written, ShapeError for another array.
     """
-    forms = {suffix: form for suffix, form in _formats().items() if form in _WRITE and form in Image.SAVE}
-    form = forms.get(path.suffix.lower())
+    form = _writable().get(path.suffix.lower())
     if form is None:
-        raise OutputError(f"cannot write {path}: images are written to files named {' '.join(sorted(forms))}")
+        raise OutputError(f"cannot write {path}: images are written to files named {' '.join(sorted(_writable()))}")
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
         raise ShapeError(f"an image is (H, W, 1 to 4), uint8 or uint16; given {array.shape}, {array.dtype}")
     try:
@@ -224,7 +228,8 @@ def _pixels(image: ImageFile.ImageFile) -> Array:
         dtype, top = (np.float32, 1) if image.mode == "F" else (np.uint16, 65535)
         if not (array.min() >= 0 and array.max() <= top):
             raise ValueError(f"values from {array.min()} to {array.max()}, allowed are 0 to {top}")
-        return array.astype(dtype)
+        # Pillow leaves TIFF whose 0 is white as it is, unlike that of 8 bits.
+        return (top - array if tags.get(Tag.PhotometricInterpretation) == 0 else array).astype(dtype)
     if image.mode == "LAB":
         lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return np.asarray(ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB"))

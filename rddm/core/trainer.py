@@ -49,8 +49,9 @@ class Trainer(Entity):
         if unknown := set(spec.training.loss_weights) - set(heads):
             problem = f"{sorted(unknown)} are no heads of {spec.sampler.name}; it has {list(heads)}"
             raise SpecError("Spec", [(("training", "loss_weights"), problem)])
-        if spec.training.optimizer not in list_optimizers():
-            problem = f"unknown optimizer {spec.training.optimizer!r}{suggest(spec.training.optimizer, list_optimizers())}"
+        optimizer, known = spec.training.optimizer, [str(name) for name in list_optimizers()]
+        if optimizer not in known:
+            problem = f"unknown optimizer {optimizer!r}{suggest(optimizer, known)}"
             raise SpecError("Spec", [(("training", "optimizer"), problem)])
         path = spec.schedule.path()
         if spec.sampler.steps > path.T:

@@ -149,9 +149,10 @@ def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[s
 
 
 def _save(run: Run, out: Path) -> None:
+    if run.accelerator.is_main_process:  # first, so that a run with a checkpoint always has a model, too
+        checkpoint.write_model(out, run.entity[Spec], run.network)
     run.save(out / "checkpoints" / f"step_{run.step:08d}")
     if run.accelerator.is_main_process:
-        checkpoint.write_model(out, run.entity[Spec], run.network)
         checkpoint.prune(out, run.entity[Training].keep_last)
     run.accelerator.wait_for_everyone()
 

@@ -22,6 +22,7 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[
     """Every input image with the file its result goes to; reads and writes no pixel.
 
     A file keeps its name under `out`, a folder its inner structure; several folders keep their own names, too.
+    Formats that can be read but not written (GIF, PSD, ...) become PNG.
 
     Raises:
         DataError: an input is missing, or a folder without images.
@@ -32,9 +33,9 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[
     for given in inputs:
         if given.is_dir():
             base = out / given.resolve().name if len(inputs) > 1 else out
-            jobs += [(file, base / file.relative_to(given)) for file in images.find(given)]
+            jobs += [(file, base / images.result_name(file.relative_to(given))) for file in images.find(given)]
         elif given.is_file():
-            jobs.append((given, out / given.name))
+            jobs.append((given, out / images.result_name(Path(given.name))))
         else:
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
     sources: dict[Path, Path] = {}

@@ -1,0 +1,205 @@
+"""The command line: what users type, and what they get back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+from typer.testing import CliRunner
+
+import rddm
+from rddm.cli import app
+
+runner = CliRunner()
+
+SPEC = """
+task: {name: paired, train: {name: photos}, eval: {name: photos, images: [chelsea]}, degradation: rain}
+sampler: {name: sm-res, steps: 1}
+backbone: {name: nafnet, width: 8, enc_blocks: [1], middle_blocks: 1, dec_blocks: [1]}
+training: {steps: 2, batch_size: 2, crop: 16}
+"""
+
+
+def call(*words, code=0):
+    result = runner.invoke(app, [str(word) for word in words])
+    assert result.exit_code == code, result.output + result.stderr + str(result.exception)
+    return result
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run."""
+    root = tmp_path_factory.mktemp("cli")
+    (root / "spec.yaml").write_text(SPEC)
+    call("fit", root / "spec.yaml", "--out", root / "run")
+    return root / "run"
+
+
+def test_fit_prints_the_scores_of_input_and_output_and_where_the_picture_is(tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    result = call("fit", tmp_path / "spec.yaml", "training.steps=1", "sampler.steps=2", "--out", tmp_path / "run")
+    assert "chelsea" in result.stdout
+    assert "psnr in" in result.stdout
+    assert "ssim out" in result.stdout
+    assert str(tmp_path / "run/samples/step_00000001.png") in result.stdout
+    assert (tmp_path / "run/samples/step_00000001.png").is_file()
+    assert rddm.load(tmp_path / "run")[rddm.Training].steps == 1
+    assert "--resume" in call("fit", tmp_path / "spec.yaml", "--out", tmp_path / "run", code=2).stderr
+    call("fit", tmp_path / "spec.yaml", "sampler.steps=2", "--out", tmp_path / "run", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "none.yaml"], "none.yaml: no such file"),
+        (["restore", "none", "x.png", "--out", "o"], "neither a file nor a folder"),
+        (["eval", "none"], "none is no run"),
+        (["list", "foo"], "unknown kind 'foo'"),
+        (["show", "schedule", "powr"], "did you mean 'power'"),
+        (["profile", "none.yaml", "--size", "big"], "must be such as 256"),
+    ],
+)
+def test_mistakes_are_one_message_and_exit_code_2(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call(*words, code=2)
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_restore_keeps_names_structure_sizes_modes_and_bits(run, tmp_path):
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    photo = Image.fromarray(data.chelsea()[:37, :43])
+    photo.save(source / "rgb.png")
+    photo.save(source / "photo.jpg")
+    photo.convert("L").save(source / "sub" / "grey.png")
+    alpha = photo.convert("RGBA")
+    alpha.putalpha(Image.fromarray((np.arange(37 * 43) % 256).astype(np.uint8).reshape(37, 43)))
+    alpha.save(source / "alpha.png")
+    deep = (np.asarray(photo.convert("L")).astype(np.uint16) * 257) ^ 3
+    Image.fromarray(deep).save(source / "sub" / "deep.png")
+    photo.convert("P").save(source / "palette.gif")
+    Image.new("RGB", (1, 1), "red").save(source / "dot.png")
+    (source / "notes.txt").write_text("no image")
+    result = call("restore", run, source, "--out", tmp_path / "out")
+    assert "7 of 7 images restored" in result.stdout
+    made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert {"rgb.png", "photo.jpg", "alpha.png", "sub/grey.png", "sub/deep.png", "dot.png"} <= made
+    assert len(made) == 7
+    assert Image.open(tmp_path / "out/rgb.png").size == (43, 37)
+    assert Image.open(tmp_path / "out/sub/grey.png").mode == "L"
+    restored = Image.open(tmp_path / "out/alpha.png")
+    assert restored.mode == "RGBA"
+    assert (np.asarray(restored)[..., 3] == np.asarray(alpha)[..., 3]).all()
+    sixteen = np.asarray(Image.open(tmp_path / "out/sub/deep.png"))
+    assert sixteen.dtype in (np.uint16, np.int32)
+    assert sixteen.max() > 255
+
+
+def test_restored_files_are_what_the_library_restores(run, tmp_path):
+    image = data.chelsea()[:40, :50]
+    Image.fromarray(image).save(tmp_path / "a.png")
+    call("restore", run, tmp_path / "a.png", "--out", tmp_path / "out", "--steps", "2", "--device", "cpu")
+    tensor = torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
+    want = (rddm.load(run, "cpu").restore(tensor, steps=2) * 255).round().byte().permute(1, 2, 0).numpy()
+    assert (np.asarray(Image.open(tmp_path / "out/a.png")) == want).all()
+
+
+def test_a_broken_image_is_named_the_others_are_restored_and_the_exit_code_tells(run, tmp_path):
+    Image.fromarray(data.chelsea()[:20, :20]).save(tmp_path / "good.png")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.jpg").write_text("I am no picture")
+    result = call("restore", run, tmp_path, "--out", tmp_path / "out", code=1)
+    assert "1 of 3 images restored" in result.stdout
+    assert "empty.png" in result.stderr
+    assert "text.jpg" in result.stderr
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_restore_overwrites_nothing_unasked_and_never_its_input(run, tmp_path):
+    Image.fromarray(data.chelsea()[:20, :20]).save(tmp_path / "a.png")
+    (tmp_path / "b").mkdir()
+    Image.fromarray(data.chelsea()[:20, :20]).save(tmp_path / "b" / "a.png")
+    call("restore", run, tmp_path / "a.png", "--out", tmp_path / "out")
+    assert "--overwrite" in call("restore", run, tmp_path / "a.png", "--out", tmp_path / "out", code=2).stderr
+    call("restore", run, tmp_path / "a.png", "--out", tmp_path / "out", "--overwrite")
+    words = ["restore", run, tmp_path / "a.png", "--out", tmp_path, "--overwrite"]
+    assert "would replace its own input" in call(*words, code=2).stderr
+    words = ["restore", run, tmp_path / "a.png", tmp_path / "b" / "a.png", "--out", tmp_path / "o"]
+    assert "would both become" in call(*words, code=2).stderr
+    words = ["restore", run, tmp_path / "a.png", tmp_path / "b", "--out", tmp_path / "o"]
+    assert "2 of 2" in call(*words).stdout
+    assert (tmp_path / "o/b/a.png").is_file()
+    (tmp_path / "empty").mkdir()
+    assert "empty" in call("restore", run, tmp_path / "empty", "--out", tmp_path / "p", code=2).stderr
+
+
+def test_eval_measures_and_writes_json(run, tmp_path):
+    result = call("eval", run, "--steps", "2", "--json", tmp_path / "scores.json")
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["images"] == 1
+    assert f"{scores['psnr']:.2f}" in result.stdout
+    again = json.loads((run / "evaluation.json").read_text())
+    assert again["input_psnr"] == pytest.approx(scores["input_psnr"])  # the degradation is always the same
+    assert "coffee" in call("eval", run, "task.eval={name: photos, images: [coffee]}", "--limit", "1").stdout
+
+
+def test_list_show_and_schema_know_the_components():
+    listed = call("list").stdout
+    for name in ("power", "ddim", "sm-res-n", "unet", "nafnet", "paired", "rain", "first-order", "folder"):
+        assert f" {name} " in listed
+    assert call("list", "schedules").stdout.count("\n") == 2
+    assert call("list", "--check").stdout.count("  ok") == listed.count("\n")
+    shown = call("show", "schedule", "power").stdout
+    assert "alpha_power = 1.0" in shown
+    assert "arXiv 2308.13712" in shown
+    assert "power" in json.dumps(json.loads(call("schema").stdout)["$defs"]["schedule"])
+
+
+def test_profile_prints_the_cost(tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    printed = call("profile", tmp_path / "spec.yaml", "--size", "32x48", "--device", "cpu").stdout
+    for word in ("32x48", "parameters", "MACs per step", "MACs per image", "time per image", "peak memory"):
+        assert word in printed
+
+
+def test_help_and_list_answer_without_torch():
+    for words in (["--help"], ["list"], ["fit", "--help"]):
+        code = f"import sys; sys.argv = ['rddm', *{words!r}]\nfrom rddm.cli import main\ntry:\n main()\nexcept SystemExit as e:\n assert not e.code, e.code\n"
+        code += "assert not {'torch', 'timm', 'numpy', 'skimage'} & sys.modules.keys()"
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_where_it_was(tmp_path):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    words = [sys.executable, "-m", "rddm", "fit", str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "run")]
+    words += ["training.steps=100000", "training.save_every=5"]
+
+    def newest():
+        return max((int(p.name[5:]) for p in tmp_path.glob("run/checkpoints/step_*")), default=0)
+
+    def wait_until_after(step):
+        deadline = time.monotonic() + 120
+        while newest() <= step:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+        wait_until_after(0)
+        process.kill()
+    killed_at = newest()
+    rddm.load(tmp_path / "run")
+    with subprocess.Popen([*words, "--resume"], stderr=subprocess.PIPE, text=True) as process:
+        wait_until_after(killed_at)
+        process.terminate()
+        message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "--resume" in message
