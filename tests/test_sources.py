@@ -11,7 +11,8 @@ from rddm.core import images
 from rddm.core.errors import DataError, SpecError
 from rddm.core.kinds import Source
 from rddm.core.named import resolve
-from rddm.sources.folder import Folder, ImageFiles
+from rddm.sources._files import ImageFiles
+from rddm.sources.folder import Folder
 from rddm.sources.photos import Photos
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Literal
 
 from pydantic import Field
 
 from rddm.core import images
 from rddm.core.errors import DataError
-from rddm.core.kinds import Record, Records, Source
+from rddm.core.kinds import Source
+from rddm.sources._files import ImageFiles, first
 
 
 class Folder(Source):
@@ -43,60 +43,10 @@ class Folder(Source):
         paired = set.intersection(*map(set, found.values()))
         lone = {role: [name for name in side if name not in paired] for role, side in found.items()}
         if any(lone.values()):
-            counts = [f"{len(lone[r])} of {len(found[r])} in {there[r]}{_first(lone[r])}" for r in there]
+            counts = [f"{len(lone[r])} of {len(found[r])} in {there[r]}{first(lone[r])}" for r in there]
             raise DataError(f"no partner of the same name but for the suffix: {', '.join(counts)}; add or remove some")
         files = [{role: side[name] for role, side in found.items()} for name in found["target"]]
         return ImageFiles(list(found["target"]), files, self.cache_mb)
-
-
-class ImageFiles(Records):
-    """Image files by example and role, decoded when asked for, into read-only arrays; DataError for one that cannot be.
-
-    The first `cache_mb` MiB of arrays stay in memory. None makes room for another: when every image is used once an
-    epoch, that would drop the one that is needed next.
-    """
-
-    def __init__(self, names: Sequence[str], files: Sequence[Mapping[str, Path]], cache_mb: int) -> None:
-        self.names, self.roles = names, frozenset(files[0])
-        self._files, self._budget = files, cache_mb * 2**20
-        self._sizes: list[tuple[int, int] | None] = []
-        self._cache: dict[Path, images.Array] = {}
-        self._room = self._budget
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return {role: self._read(path) for role, path in self._files[index].items()}
-
-    def sizes(self) -> Sequence[tuple[int, int] | None]:
-        """(height, width) of every example by its header, None if unreadable; DataError where a pair differs."""
-        if not self._sizes:
-            found = [[_size(path) for path in files.values()] for files in self._files]
-            pairs = zip(self.names, found, strict=True)
-            if odd := [f"{name} {sizes}" for name, sizes in pairs if None not in sizes and len(set(sizes)) > 1]:
-                raise DataError(f"{len(odd)} pairs differ in (height, width){_first(odd)}; crop or remove them")
-            self._sizes = [None if None in sizes else sizes[0] for sizes in found]
-        return self._sizes
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cache": {}, "_room": self._budget}
-
-    def _read(self, path: Path) -> images.Array:
-        array = self._cache.get(path)
-        if array is None:
-            array = images.read(path)
-            array.flags.writeable = False
-            if array.nbytes <= self._room:
-                self._cache[path] = array
-                self._room -= array.nbytes
-        return array
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -107,14 +57,3 @@ def _by_name(folder: Path) -> dict[str, Path]:
             raise DataError(f"{found[name]} and {path} have the same name {name!r}; rename or remove one")
         found[name] = path
     return found
-
-
-def _size(path: Path) -> tuple[int, int] | None:
-    try:
-        return images.size(path)
-    except DataError:
-        return None
-
-
-def _first(texts: Sequence[str]) -> str:
-    return f" ({', '.join(texts[:3])}{', ...' if len(texts) > 3 else ''})" if texts else ""

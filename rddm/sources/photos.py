@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from rddm.core.errors import suggest
 from rddm.core.kinds import Source
-from rddm.sources.folder import ImageFiles
+from rddm.sources._files import ImageFiles
 
 _FILES = {  # as in skimage.data: the function, and its file in the package
     **{name: f"{name}.png" for name in ("astronaut", "brick", "camera", "cell", "chelsea", "coffee", "coins")},
