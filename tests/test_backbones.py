@@ -9,9 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rddm.backbones._time import sinusoids
-from rddm.backbones.nafnet import NAFNet
-from rddm.backbones.unet import FullAttention, LinearAttention, ResBlock, UNet
 from rddm.core import registry
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone

@@ -69,9 +69,7 @@ def test_shape_type_and_range_are_kept(name: str, clean: Tensor, seed: int) -> N
 @every
 @quick
 @given(clean=pictures(), seed=seeds)
-def test_equal_seeds_give_equal_images_whatever_the_memory_layout(
-    name: str, clean: Tensor, seed: int
-) -> None:
+def test_equal_seeds_give_equal_images_whatever_the_memory_layout(name: str, clean: Tensor, seed: int) -> None:
     transposed = clean.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     first, second = (made(name)(picture, seeded(seed)) for picture in (clean, transposed))
     assert torch.equal(first, second)
@@ -202,12 +200,8 @@ def test_rain_falls_along_its_angle(degrees: int) -> None:
 
 def test_rain_adds_the_light_of_its_streaks() -> None:
     rain = Rain(density=(0.5, 0.5), length=(20, 20), width=(2, 2), brightness=(0.5, 0.5))
-    one = (
-        0.5 * 0.7 * (20 * gamma(1.25)) * (2 * sqrt(2 * pi))
-    )  # integral of exp(-(2a/l)^4 - (b/w)^2 / 2), mean shine
-    near = np.mean(
-        (0.3 + 0.7 * ((np.arange(1000) + 0.5) / 1000) ** 2) ** 2.5
-    )  # length, width, root in brightness
+    one = 0.5 * 0.7 * (20 * gamma(1.25)) * (2 * sqrt(2 * pi))  # integral of exp(-(2a/l)^4 - (b/w)^2 / 2), mean shine
+    near = np.mean((0.3 + 0.7 * ((np.arange(1000) + 0.5) / 1000) ** 2) ** 2.5)  # length, width, root in brightness
     mean = torch.stack([rain.streaks(300, 300, seeded(seed)) for seed in range(8)]).mean().item()
     assert mean == pytest.approx(0.5e-3 * one * near, rel=0.05)
 
@@ -390,9 +384,7 @@ def test_shadow_leaves_lit_pixels_unchanged_and_darkens_the_others(seed: int, ch
 def test_shadow_takes_the_same_share_of_light_from_every_surface() -> None:
     clean = astronaut()
     left = to_linear(Shadow()(torch.ones_like(clean), seeded(5)))
-    torch.testing.assert_close(
-        to_linear(Shadow()(clean, seeded(5))), to_linear(clean) * left, atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(to_linear(Shadow()(clean, seeded(5))), to_linear(clean) * left, atol=1e-5, rtol=0)
 
 
 def test_umbra_keeps_the_ambient_light_bluish_in_rgb_only() -> None:
@@ -415,10 +407,6 @@ def test_penumbra_is_as_wide_as_asked_for_in_pixels_at_every_size() -> None:
             soft = []
             for seed in range(40):
                 m = Shadow(penumbra=(width, width), area=(0.5, 0.5)).mask(side, side, seeded(seed))
-                outline = ((m[1:] > 0.5) != (m[:-1] > 0.5)).sum() + (
-                    (m[:, 1:] > 0.5) != (m[:, :-1] > 0.5)
-                ).sum()
-                soft.append(
-                    ((m > 0) & (m < 1)).sum() / (outline * pi / 4)
-                )  # Crofton: edges crossed to length
+                outline = ((m[1:] > 0.5) != (m[:-1] > 0.5)).sum() + ((m[:, 1:] > 0.5) != (m[:, :-1] > 0.5)).sum()
+                soft.append(((m > 0) & (m < 1)).sum() / (outline * pi / 4))  # Crofton: edges crossed to length
             assert torch.stack(soft).mean().item() == pytest.approx(width, rel=0.35)

@@ -50,7 +50,9 @@ def test_the_numbers_are_those_of_scikit_image_and_of_the_definition():
         clean, noisy, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
     assert scores["ssim"] == pytest.approx(gaussian, abs=1e-9)
-    assert scores["ssim"] == pytest.approx(np.mean([ssim_by_definition(clean[..., c], noisy[..., c]) for c in range(3)]), abs=1e-6)
+    assert scores["ssim"] == pytest.approx(
+        np.mean([ssim_by_definition(clean[..., c], noisy[..., c]) for c in range(3)]), abs=1e-6
+    )
 
 
 def test_golden_numbers_of_one_noisy_photograph():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -51,7 +53,7 @@ def test_the_chain_has_the_mean_and_the_variance_of_the_closed_form(schedule, da
     t = truth(data.draw(seeds))
     x_in, zero = t.x0 + t.res, torch.zeros_like(t.x0)
     x, variance = t.x0, torch.zeros(())
-    for s, e in zip(nodes[:-1], nodes[1:], strict=True):
+    for s, e in itertools.pairwise(nodes):
         now, to = path[s], path[e]
         gain = forward_step(torch.ones_like(zero), zero, zero, zero, now, to)
         spread = forward_step(zero, zero, zero, torch.ones_like(zero), now, to)
@@ -82,7 +84,7 @@ def test_oracle_predictions_walk_back_to_the_clean_image_over_any_steps(schedule
     x_in = t.x0 + t.res
     generator = torch.Generator().manual_seed(seed)
     x = forward(t.x0, x_in, t.eps, path[path.T])
-    for now, to in zip(nodes[:-1], nodes[1:], strict=True):
+    for now, to in itertools.pairwise(nodes):
         node = path[now]
         noisy = node.C > 0
         eps = (x - forward(t.x0, x_in, torch.zeros_like(x), node)) / node.C if noisy else torch.zeros_like(x)
@@ -113,7 +115,7 @@ def test_every_sampler_and_solver_with_an_oracle_network_returns_the_clean_image
     if (path.A[nodes[:-1]].abs() < 1e-3).any() and sampler.heads == ("noise",):
         return  # noise alone does not determine the image there; see the next tests
     x, memory = forward(t.x0, x_in, t.eps, path[path.T]), None
-    for now, to in zip(nodes[:-1], nodes[1:], strict=True):
+    for now, to in itertools.pairwise(nodes):
         x, _, memory = registry.load(Solver, solver)().step(x, path[now], path[to], predict, draw, eta, memory)
     close(x, t.x0, atol=1e-8)
 

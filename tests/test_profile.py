@@ -41,7 +41,7 @@ def test_attention_is_counted():
         def sizes(self):
             return list(self.shape)
 
-        def isCompleteTensor(self):  # noqa: N802
+        def isCompleteTensor(self):
             return True
 
     q, k, v = Fake(2, 4, 10, 32), Fake(2, 4, 7, 32), Fake(2, 4, 7, 16)

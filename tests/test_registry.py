@@ -105,7 +105,7 @@ def test_a_component_of_another_kind_is_refused(install):
 
 def test_an_entry_point_under_another_name_than_the_class_declares_tells_what_to_write(install):
     install("declared", entry="registered")
-    with pytest.raises(RegistryError, match='declares the name \'declared\'; write name: Literal."registered".'):
+    with pytest.raises(RegistryError, match="declares the name 'declared'; write name: Literal.\"registered\"."):
         registry.load(Schedule, "registered")
 
 

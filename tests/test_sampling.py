@@ -56,7 +56,9 @@ def test_every_sampler_and_backbone_restores_any_size(sampler, backbone):
 
 
 @settings(max_examples=15)
-@given(st.integers(0, 2**31), st.integers(1, 4), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from(["sm-res", "sm-res-n"]))
+@given(
+    st.integers(0, 2**31), st.integers(1, 4), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from(["sm-res", "sm-res-n"])
+)
 def test_an_image_is_restored_the_same_alone_and_in_any_batch(seed, count, eta, sampler):
     trainer = trainer_of(sampler)
     batch = torch.rand(count, 3, 13, 10, generator=torch.Generator().manual_seed(seed))
@@ -71,7 +73,9 @@ def test_one_generator_for_each_image_gives_each_its_own_noise(trainer):
     generators = [torch.Generator().manual_seed(s) for s in (0, 1)]
     pair = trainer.restore(batch, generator=generators)
     assert not torch.equal(pair[0], pair[1])
-    torch.testing.assert_close(pair[1], trainer.restore(image, generator=torch.Generator().manual_seed(1)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        pair[1], trainer.restore(image, generator=torch.Generator().manual_seed(1)), atol=1e-5, rtol=0
+    )
     with pytest.raises(ShapeError, match="one for each of the 2 images; given 1"):
         trainer.restore(batch, generator=generators[:1])
 
@@ -114,7 +118,9 @@ def test_a_network_with_both_heads_samples_by_every_method_and_one_head_says_wha
 
 def test_only_the_network_of_the_wanted_head_is_evaluated(trainer):
     calls = []
-    hooks = [net.register_forward_hook(lambda *_, key=key: calls.append(key)) for key, net in trainer[Network].nets.items()]
+    hooks = [
+        net.register_forward_hook(lambda *_, key=key: calls.append(key)) for key, net in trainer[Network].nets.items()
+    ]
     trainer.restore(torch.rand(3, 8, 8), sampler="sm-res", steps=2)
     for hook in hooks:
         hook.remove()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -105,7 +107,7 @@ def test_sampling_equals_the_ddim_scheduler_of_diffusers(betas, steps, eta, seed
     ours = other = torch.randn((2, 1, 3, 3), generator=generator, dtype=torch.float64)
     zero = torch.zeros_like(ours)
     noise_target = SMN().targets(path[1])["noise"]
-    for now, to in zip(nodes[:-1], nodes[1:], strict=True):
+    for now, to in itertools.pairwise(nodes):
         eps, z = (torch.randn(ours.shape, generator=generator, dtype=torch.float64) for _ in range(2))
         prediction = decode(ours, path[now], [(noise_target, eps)], zero)
         prediction = clip_prediction(prediction) if clip else prediction

@@ -303,7 +303,9 @@ def test_ctrl_c_saves_and_the_run_goes_on_bit_equal(pairs, tmp_path):
 
 
 def test_images_smaller_than_the_crop_are_named_with_the_largest_crop(pairs, tmp_path):
-    with pytest.raises(DataError, match=r"3 of 3 training images are smaller than the crop 64x64: 0 \(70x50\).*at most 50"):
+    with pytest.raises(
+        DataError, match=r"3 of 3 training images are smaller than the crop 64x64: 0 \(70x50\).*at most 50"
+    ):
         fitted(spec(pairs, crop=64), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -41,7 +41,9 @@ class Network(nn.Module):
         """What each network is told of the time: (B, K) or (1, K), t or (abar T) and (bbar T)."""
         dual = node.A + node.B
         if (dual == 0).any() and any(clock != ("t",) for clock in self.clocks.values()):
-            raise SpecError("Spec", [(("sampler", "clock"), "'path' needs A + B above 0 along the schedule; use 'index'")])
+            raise SpecError(
+                "Spec", [(("sampler", "clock"), "'path' needs A + B above 0 along the schedule; use 'index'")]
+            )
         values = {"t": node.t, "abar": node.B / dual * path.T, "bbar": node.C / dual * path.T}
         return {
             key: torch.stack([values[name].reshape(-1).float() for name in clock], dim=-1)

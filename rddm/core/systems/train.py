@@ -66,7 +66,9 @@ def optimizers(training: Training, network: Network) -> list[torch.optim.Optimiz
             for module in modules
         ]
     except (ValueError, AssertionError, TypeError) as cause:
-        raise SpecError("Spec", [(("training", "optimizer"), f"timm cannot make {training.optimizer!r}: {cause}")]) from cause
+        raise SpecError(
+            "Spec", [(("training", "optimizer"), f"timm cannot make {training.optimizer!r}: {cause}")]
+        ) from cause
 
 
 @dataclass
