@@ -123,8 +123,8 @@ def test_ranges_that_are_reversed_or_out_of_bounds_are_refused_with_what_is_allo
     assert ranges
     for key in ranges:
         low, high = cls.model_fields[key].default
-        assert low < high
-        for wrong in ((high, low), (-1e7, high), (low, 1e7)):
+        assert low <= high
+        for wrong in ((high + 0.05, low), (-1e7, high), (low, 1e7)):
             with pytest.raises(SpecError, match=rf"{key}: must be \(low, high\) with .+ <= low <= high <= "):
                 cls(**{key: wrong})
         assert getattr(cls(**{key: [low, low]}), key) == (low, low)
@@ -140,7 +140,7 @@ GOLDEN = {  # mean and standard deviation of a picture whose own are 0.4531 and 
     "haze": (0.57706, 0.24147),
     "low-light": (0.16695, 0.12384),
     "noise": (0.46232, 0.32187),
-    "rain": (0.51642, 0.28598),
+    "rain": (0.49168, 0.31093),
     "shadow": (0.36761, 0.28203),
 }
 

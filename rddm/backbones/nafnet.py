@@ -45,8 +45,7 @@ class NAFNet(Backbone):
                 [
                     (
                         ("dec_blocks",),
-                        f"must list as many levels as enc_blocks, {len(self.enc_blocks)};"
-                        f" given {len(self.dec_blocks)}",
+                        f"must list as many levels as enc_blocks, {len(self.enc_blocks)}; given {len(self.dec_blocks)}",
                     )
                 ],
             )

@@ -27,9 +27,7 @@ class UNet(Backbone):
     """
 
     name: Literal["unet"] = "unet"
-    width: int = Field(
-        default=64, ge=GROUPS, multiple_of=GROUPS, description="channels of the stem, a multiple of 8"
-    )
+    width: int = Field(default=64, ge=GROUPS, multiple_of=GROUPS, description="channels of the stem, a multiple of 8")
     multipliers: tuple[Positive, ...] = Field(
         default=(1, 2, 4, 8), min_length=1, description="channels that each level hands down, in widths"
     )
@@ -45,9 +43,7 @@ class UNet(Backbone):
 class UNetModule(nn.Module):
     """x (B, in_chans, H, W) and time (B, times) -> (B, out_chans, H, W)."""
 
-    def __init__(
-        self, width: int, multipliers: tuple[int, ...], in_chans: int, out_chans: int, times: int
-    ) -> None:
+    def __init__(self, width: int, multipliers: tuple[int, ...], in_chans: int, out_chans: int, times: int) -> None:
         super().__init__()
         chans = [width, *(width * multiplier for multiplier in multipliers)]
         embed, last = 4 * width, len(multipliers) - 1

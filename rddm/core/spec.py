@@ -85,7 +85,7 @@ class Spec(Model):
     task: Named[Task]
     schedule: Named[Schedule] = Field(default_factory=lambda: resolve(Schedule, "power"))
     sampler: Named[Sampler] = Field(default_factory=lambda: resolve(Sampler, "sm-res-n"))
-    backbone: Named[Backbone] = Field(default_factory=lambda: resolve(Backbone, "unet"))
+    backbone: Named[Backbone] = Field(default_factory=lambda: resolve(Backbone, "nafnet"))
     training: Training = Field(default_factory=Training)
 
     @property

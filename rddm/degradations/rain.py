@@ -38,11 +38,9 @@ class Rain(Degradation):
     density: Annotated[Range, within(0, 100)] = Field(default=(6, 14), description="streaks per 1000 pixels")
     angle: Annotated[Range, within(-60, 60)] = Field(default=(-25, 25), description="degrees to the right")
     length: Annotated[Range, within(1, 200)] = Field(default=(20, 45), description="of near streaks, pixels")
-    width: Annotated[Range, within(0.4, 20)] = Field(
-        default=(0.7, 1.1), description="w of near streaks, pixels"
-    )
+    width: Annotated[Range, within(0.4, 20)] = Field(default=(0.7, 1.1), description="w of near streaks, pixels")
     brightness: Annotated[Range, within(0, 1)] = Field(default=(0.6, 0.9), description="of near streaks, s")
-    veil: Annotated[Range, within(0, 1)] = Field(default=(0.0, 0.15), description="1 - T, 0 for none")
+    veil: Annotated[Range, within(0, 1)] = Field(default=(0.0, 0.0), description="1 - T, up to 0.3 for heavy rain")
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         T = 1 - draw(self.veil, generator)

@@ -34,9 +34,7 @@ class Shadow(Degradation):
     ambient: Annotated[Range, within(0, 1)] = Field(default=(0.12, 0.4), description="share of light, a")
     blue: Annotated[Range, within(0, 1)] = Field(default=(0.0, 0.2), description="tint b, for RGB only")
     area: Annotated[Range, within(0.01, 0.99)] = Field(default=(0.2, 0.6), description="share in shadow")
-    penumbra: Annotated[Range, within(0.1, 1000)] = Field(
-        default=(3, 20), description="typical width in pixels"
-    )
+    penumbra: Annotated[Range, within(0.1, 1000)] = Field(default=(3, 20), description="typical width in pixels")
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         ambient = torch.full((len(clean), 1, 1), draw(self.ambient, generator))
