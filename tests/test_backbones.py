@@ -7,8 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
+from torch.export import Dim
+from torch.utils.flop_counter import FlopCounterMode
 
+from rddm.backbones._time import sinusoids
+from rddm.backbones.nafnet import NAFNet
+from rddm.backbones.unet import FullAttention, LinearAttention, ResBlock, UNet
 from rddm.core import registry
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone
@@ -147,11 +153,17 @@ def test_one_pair_is_learnt_by_heart(name):
 
 
 @ours
-def test_an_exported_network_gives_the_same_output(name):
+def test_an_exported_network_takes_any_batch_and_size(name):
     recipe = small(name)
     net = awake(recipe.build(6, 3, 1)).eval()
-    x, time = given(recipe)
-    exported = torch.export.export(net, (x, time)).module()
+
+    def sized(batch: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+        return torch.randn(batch, 6, height * recipe.multiple, width * recipe.multiple), 1000 * torch.rand(batch, 1)
+
+    batch, height, width = (Dim(letter, min=2, max=64) for letter in "bhw")
+    shapes = {"x": {0: batch, 2: recipe.multiple * height, 3: recipe.multiple * width}, "time": {0: batch}}
+    exported = torch.export.export(net, sized(2, 4, 3), dynamic_shapes=shapes).module()
+    x, time = sized(3, 2, 5)
     torch.testing.assert_close(exported(x, time), net(x, time))
 
 
@@ -193,3 +205,72 @@ def test_a_network_runs_under_autocast(name):
 def test_a_size_that_cannot_be_built_is_refused(name, parameters, path):
     with pytest.raises(SpecError, match=f"  {path}: "):
         registry.load(Backbone, name)(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "parameters"),
+    [
+        (UNet(), 36_261_187),  # the paper's network: 36.26 M
+        (UNet(width=8, multipliers=(1, 2)), 76_875),
+        (NAFNet(), 1_039_660),
+        (NAFNet(width=8, patch=1, enc_blocks=(1,), middle_blocks=2, dec_blocks=(3,)), 19_491),
+    ],
+)
+def test_parameters_count_as_written(recipe, parameters):
+    with torch.device("meta"):
+        assert count(recipe.build(6, 3, 1)) == parameters
+
+
+def test_the_unet_costs_what_the_paper_measured_at_256():
+    with torch.device("meta"):
+        net, x, time = UNet().build(6, 3, 1), torch.empty(1, 6, 256, 256), torch.empty(1, 1)
+        with FlopCounterMode(display=False) as counter:
+            net(x, time)
+    flops = {str(operator): count for operator, count in counter.get_flop_counts()["Global"].items()}
+    macs = {operator: flops[f"aten.{operator}"] / 2e9 for operator in ("convolution", "addmm", "mm")}
+    assert sum(macs.values()) == pytest.approx(117.5, abs=0.05)
+
+
+def test_sinusoids_are_those_of_diffusers():
+    time = 1000 * torch.rand(5)
+    expected = get_timestep_embedding(time, 12, downscale_freq_shift=1)
+    torch.testing.assert_close(sinusoids(time, 12), expected)
+
+
+def test_standardised_weights_have_no_scale_and_no_mean():
+    block = awake(ResBlock(8, 16, 4))
+    x, emb = torch.randn(2, 8, 5, 6), torch.randn(2, 4)
+    before = block(x, emb)
+    with torch.no_grad():
+        for conv in (block.conv1, block.conv2):
+            conv.weight.mul_(7 * (1 + torch.rand(16, 1, 1, 1))).add_(torch.randn(16, 1, 1, 1))
+    torch.testing.assert_close(block(x, emb), before, atol=1e-2, rtol=1e-2)
+
+
+def heads(attention: nn.Module, x: Tensor) -> Tensor:
+    tokens = attention.norm(x.flatten(2).transpose(1, 2))
+    return torch.stack(attention.qkv(tokens).split(32, dim=-1), dim=1).unflatten(1, (3, 4)).transpose(0, 1)
+
+
+def test_full_attention_weighs_values_by_the_softmax_of_their_likeness():
+    attention = awake(FullAttention(16))
+    x = torch.randn(2, 16, 4, 6)
+    q, k, v = heads(attention, x)  # (B, heads, N, d)
+    weights = torch.softmax(torch.einsum("bhid,bhjd->bhij", q, k) / 32**0.5, dim=-1)
+    y = attention.out(torch.cat((weights @ v).unbind(1), dim=-1))
+    torch.testing.assert_close(attention(x), x + y.transpose(1, 2).reshape(2, 16, 4, 6))
+
+
+def test_linear_attention_weighs_values_by_a_product_of_softmaxes():
+    attention = awake(LinearAttention(16))
+    x = torch.randn(2, 16, 4, 6)
+    q, k, v = heads(attention, x)  # (B, heads, N, d)
+    weights = torch.einsum("bhid,bhjd->bhij", q.softmax(-1), k.softmax(-2))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 24))
+    y = attention.out_norm(attention.out(torch.cat((weights @ v).unbind(1), dim=-1)))
+    torch.testing.assert_close(attention(x), x + y.transpose(1, 2).reshape(2, 16, 4, 6))
+
+
+def test_a_fresh_nafnet_predicts_nothing():
+    recipe = small("nafnet")
+    assert not recipe.build(6, 3, 1)(*given(recipe)).any()

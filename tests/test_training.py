@@ -350,8 +350,9 @@ def test_fp16_on_a_cpu_is_refused(pairs, tmp_path):
         fitted(spec(pairs, precision="fp16"), tmp_path / "run")
 
 
-def test_processes_that_would_each_train_alone_are_an_error(pairs, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+@pytest.mark.parametrize("variable", train.WORLD_SIZES)
+def test_processes_that_would_each_train_alone_are_an_error(pairs, tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, "2")
     monkeypatch.setattr(train.Accelerator, "num_processes", 1)
     with pytest.raises(LaunchError, match="each would train alone"):
         fitted(spec(pairs), tmp_path / "run")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rddm.backbones._time import TimeEmbedding
-from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone, Positive
 
 
@@ -27,29 +26,21 @@ class NAFNet(Backbone):
     """
 
     name: Literal["nafnet"] = "nafnet"
-    width: int = Field(default=32, ge=4, multiple_of=4, description="channels of the first level, a multiple of 4")
+    width: Positive = Field(default=32, description="channels of the first level")
     patch: Positive = Field(default=2, description="side of the square of pixels folded into channels at the stem")
     enc_blocks: tuple[Positive, ...] = Field(default=(1, 1), min_length=1, description="blocks of each level, down")
     middle_blocks: Positive = Field(default=4, description="blocks below the last level")
     dec_blocks: tuple[Positive, ...] = Field(
-        default=(1, 1),
-        min_length=1,
-        description="blocks of each level on the way up, in the order of enc_blocks",
+        default=(1, 1), description="blocks of each level, up, in the order of enc_blocks"
     )
 
-    @model_validator(mode="after")
-    def _levels(self) -> Self:
-        if len(self.enc_blocks) != len(self.dec_blocks):
-            raise SpecError(
-                "nafnet",
-                [
-                    (
-                        ("dec_blocks",),
-                        f"must list as many levels as enc_blocks, {len(self.enc_blocks)}; given {len(self.dec_blocks)}",
-                    )
-                ],
-            )
-        return self
+    @field_validator("dec_blocks")
+    @classmethod
+    def _mirrors(cls, blocks: tuple[int, ...], given: ValidationInfo) -> tuple[int, ...]:
+        levels = len(given.data.get("enc_blocks", blocks))
+        if len(blocks) != levels:
+            raise ValueError(f"list as many levels as enc_blocks does, {levels}")
+        return blocks
 
     @property
     def multiple(self) -> int:
@@ -80,21 +71,21 @@ class NAFNetModule(nn.Module):
         self.ups = nn.ModuleList(nn.Linear(chans[i + 1], 2 * chans[i + 1], bias=False) for i in range(levels))
         self.decoders = nn.ModuleList(Blocks(chans[i], recipe.dec_blocks[i], embed) for i in range(levels))
         self.head = nn.Conv2d(width, out_chans * area, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         emb = F.silu(self.time(time))
         x = F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
-        x, skips = _last(self.stem(x)), []
+        x, skips = _channels_last(self.stem(x)), []
         for blocks, down in zip(self.encoders, self.downs, strict=True):
             x = blocks(x, emb)
             skips.append(x)
-            x = _last(down(_first(x)))
+            x = _channels_last(down(_channels_first(x)))
         x = self.middle(x, emb)
         for up, blocks in zip(reversed(self.ups), reversed(self.decoders), strict=True):
-            x = blocks(_last(F.pixel_shuffle(_first(up(x)), 2)) + skips.pop(), emb)
-        return F.pixel_shuffle(self.head(_first(x)), self.patch)
+            x = blocks(_channels_last(F.pixel_shuffle(_channels_first(up(x)), 2)) + skips.pop(), emb)
+        return F.pixel_shuffle(self.head(_channels_first(x)), self.patch)
 
 
 class Blocks(nn.ModuleList):
@@ -122,8 +113,8 @@ class NAFBlock(nn.Module):
     def __init__(self, chans: int, embed: int) -> None:
         super().__init__()
         self.modulation = nn.Linear(embed, 4 * chans)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        for parameter in self.modulation.parameters():
+            nn.init.zeros_(parameter)
         self.norm = nn.LayerNorm(chans, elementwise_affine=False)
         self.in1 = nn.Linear(chans, 2 * chans)
         self.depthwise = nn.Conv2d(2 * chans, 2 * chans, 3, padding=1, groups=2 * chans)
@@ -137,7 +128,7 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         s1, b1, s2, b2 = self.modulation(emb)[:, None, None].chunk(4, dim=-1)  # (B, 1, 1, C)
         y = torch.addcmul(b1, self.norm(x), 1 + s1)
-        y = _gate(_last(self.depthwise(_first(self.in1(y)))))
+        y = _gate(_channels_last(self.depthwise(_channels_first(self.in1(y)))))
         y = y * self.attend(y.mean(dim=(1, 2), keepdim=True))
         x = torch.addcmul(x, self.out1(y), self.beta)
         y = torch.addcmul(b2, self.norm(x), 1 + s2)
@@ -149,9 +140,9 @@ def _gate(x: Tensor) -> Tensor:
     return a * b
 
 
-def _first(x: Tensor) -> Tensor:
+def _channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)  # (B, H, W, C) -> (B, C, H, W)
 
 
-def _last(x: Tensor) -> Tensor:
+def _channels_last(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)

@@ -29,6 +29,9 @@ from rddm.core.process import Path as Process
 from rddm.core.process import Prediction, encode, forward
 from rddm.core.spec import Spec, Training
 
+#: Where launchers say how many processes they started: torchrun, Open MPI, other MPIs, srun.
+WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 
 
@@ -231,7 +234,7 @@ def _accelerator(training: Training) -> Accelerator:
     accelerator = Accelerator(
         cpu=cpu, mixed_precision=training.precision, gradient_accumulation_steps=training.accumulate
     )
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = next((int(os.environ[name]) for name in WORLD_SIZES if name in os.environ), 1)
     if accelerator.num_processes != world:
         raise LaunchError(
             f"{world} processes were launched, but each would train alone ({accelerator.num_processes} in its group):"
