@@ -392,7 +392,7 @@ def test_two_processes_train_one_model_and_resume_bit_equal(pairs, tmp_path):
     (tmp_path / "spec.json").write_text(json.dumps(spec(pairs, save_every=3, steps=5)))
 
     def launch(out, *words, nproc=2):
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(nproc), "--master_port", "0"]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(nproc)]
         arguments = [str(tmp_path / "two.py"), str(tmp_path / "spec.json"), str(out), *words]
         return subprocess.run(command + arguments, capture_output=True, text=True, timeout=300)
 
@@ -405,11 +405,9 @@ def test_two_processes_train_one_model_and_resume_bit_equal(pairs, tmp_path):
     one, two = (rddm.load(tmp_path / run, "cpu") for run in ("once", "twice"))
     assert_equal_weights(weights(one), weights(two))
     assert sorted(json.loads((tmp_path / "once" / "evaluation.json").read_text())["per_image"]) == ["0", "1", "2"]
-    # two processes of batch 2 see what one process of batch 4 sees
-    single = fitted(spec(pairs, steps=5, batch_size=4), tmp_path / "single")
-    assert rddm.load(tmp_path / "once")[Network].state_dict().keys() == single[Network].state_dict().keys()
     done = launch(tmp_path / "once", "resume", nproc=1)
-    assert "of 2 processes; this run has 1" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "written by 2 processes" in done.stderr
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Generator, Tensor, nn
 from rddm.core import checkpoint
 from rddm.core.data import Batch, Examples, Reporter, batches, seeded
 from rddm.core.entity import Entity
-from rddm.core.errors import CheckpointError, LaunchError, SpecError, TrainingError
+from rddm.core.errors import LaunchError, SpecError, TrainingError
 from rddm.core.files import fresh_folder
 from rddm.core.kinds import Sampler, Task
 from rddm.core.network import Network
@@ -208,12 +209,12 @@ class Run:
     def resume(self, folder: Path) -> None:
         """Go on from a checkpoint, bit-equal to never having stopped.
 
+        With another number of processes it goes on, too, but sees other examples; a warning says so.
+
         Raises:
-            CheckpointError: it is damaged, or was written by another number of processes.
+            CheckpointError: it is damaged.
         """
         state = checkpoint.read_state(folder)
-        if len(state["random"]) != self.world:
-            raise CheckpointError(f"{folder} is of {len(state['random'])} processes; this run has {self.world}")
         self.step, self.best = state["step"], state["best"]
         network = self.entity[Network]
         checkpoint.read_weights(folder, self.network)
@@ -223,7 +224,11 @@ class Run:
             optimizer.load_state_dict(saved)
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        checkpoint.set_random_state(state["random"][self.accelerator.process_index])
+        if len(state["random"]) == self.world:
+            checkpoint.set_random_state(state["random"][self.accelerator.process_index])
+        else:
+            message = f"{folder} was written by {len(state['random'])} processes, and goes on with {self.world}"
+            warnings.warn(f"{message}: not bit-equal to never having stopped", stacklevel=2)
 
 
 def _accelerator(training: Training) -> Accelerator:
