@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from rddm.core.trainer import Trainer
 
 
+ROWS = 40  # images in a printed table
+
+
 class _Group(TyperGroup):
     """Commands whose user errors are one line and exit code 2, and whose stopping is exit code 130."""
 
@@ -214,16 +217,19 @@ def _root(
 
 
 def print_scores(scores: dict[str, Any]) -> None:
-    """A table: one row for each image and the mean, each metric of the input and of the output."""
+    """A table: a row for each of the first images and one for the mean, each metric of the input and of the output."""
     from rich.console import Console
     from rich.table import Table
 
     names = [key.removeprefix("input_") for key in scores if key.startswith("input_")]
     table = Table("image", *[f"{name} {end}" for name in names for end in ("in", "out")])
-    rows = {**scores["per_image"], f"mean of {scores['images']}": scores}
-    for image, values in rows.items():
+    images = list(scores["per_image"].items())
+    rows = [*images[:ROWS], (f"mean of {scores['images']}", scores)]
+    for image, values in rows:
         cells = [f"{values[key]:.{2 if 'psnr' in key else 4}f}" for name in names for key in (f"input_{name}", name)]
         table.add_row(image, *cells, style="bold" if values is scores else None)
+    if len(images) > ROWS:
+        table.caption = f"the first {ROWS} of {len(images)} images; --json FILE and evaluation.json have all"
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 

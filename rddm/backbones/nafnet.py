@@ -14,7 +14,7 @@ from rddm.core.kinds import Backbone, Positive
 
 
 class NAFNet(Backbone):
-    """A U-shaped network of NAF blocks, made for a good result per second of CPU: 1.18 M parameters.
+    """A U-shaped network of NAF blocks, made for a good result per second of CPU: 1.04 M parameters.
 
     Level i works at 1 / (patch 2^i) of the size with `width 2^i` channels, and the middle one below the last level.
 
