@@ -280,3 +280,16 @@ def test_times_outside_the_path_are_refused(t):
     path = registry.load(Schedule, "power")(T=10).path()
     with pytest.raises(ShapeError, match=r"integers in 0\.\.10"):
         path[t]
+
+
+def test_the_gauge_decides_what_the_chain_adds():
+    # DDPM's chain (F = A) shrinks the image and adds only noise; RDDM's (F = 1) adds residual and noise to all of it
+    zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    for name, gain in (("ddim", None), ("power", 1.0)):
+        path = registry.load(Schedule, name)(T=20).path()
+        now, to = path[4], path[9]
+        want = to.A / now.A if gain is None else torch.tensor(gain)
+        close(forward_step(one, zero, zero, zero, now, to), want.double().expand(1, 1))
+        drift = forward_step(zero, one, zero, zero, now, to)
+        close(drift, (to.A - want * now.A).double().expand(1, 1))
+    assert drift.abs() > 0.01
