@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from rddm import __version__
 from rddm.core import registry
-from rddm.core.errors import RddmError, RegistryError
+from rddm.core.errors import DataError, RddmError, RegistryError
 
 if TYPE_CHECKING:
     from rddm.core.trainer import Trainer
@@ -94,7 +94,7 @@ def restore(
     steps: Steps = None,
     eta: Eta = None,
     sampler: SamplerName = None,
-    seed: Annotated[int, typer.Option(help="of the start noise, the same for every image")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the start noise, the same for every image")] = 0,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -102,6 +102,9 @@ def restore(
 
     An image that fails is named, the others are restored all the same, and the exit code is 1.
     """
+    for given in inputs:  # before anything heavy is imported
+        if not given.exists():
+            raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
     from rddm.core.systems.restore_files import plan, restore_files
     from rddm.core.trainer import load
 
@@ -152,8 +155,7 @@ def profile_(
     sides = size.lower().split("x")
     if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
         raise SpecError("profile", [(("--size",), f"must be such as 256 or 480x720; given {size!r}")])
-    file = spec / "spec.yaml" if spec.is_dir() else spec
-    trainer = build(override(read_table(file), assignments or [])).to(device or "cpu")
+    trainer = build(override(read_table(spec), assignments or [])).to(device or "cpu")
     cost = trainer.profile((int(sides[0]), int(sides[-1])))
     print(f"image            {cost.size[0]}x{cost.size[1]} on {cost.device}")
     print(f"parameters       {cost.parameters / 1e6:.2f} M")
@@ -258,10 +260,17 @@ def _state(entry: registry.Entry) -> str:
     return "ok"
 
 
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"warning: {message}", file=sys.stderr)  # above a progress bar, without file and source line
+
+
 def main() -> None:
     """Run the command line."""
     # OpenMP threads that wait by spinning stall each other on a shared CPU: with one busy neighbour on two cores
     # training ran at 20 images/s, and with shorter spins at 40; alone both ran at 77. Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # without file and source line
+    warnings.showwarning = _warn
+    warnings.filterwarnings("ignore", message=".*torch.jit.script. is deprecated")  # raised inside fvcore and timm
     app()

@@ -92,7 +92,7 @@ def test_restore_keeps_names_structure_sizes_modes_and_bits(run, tmp_path):
     result = call("restore", run, source, "--out", tmp_path / "out")
     assert "7 of 7 images restored" in result.stdout
     made = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
-    assert {"rgb.png", "photo.jpg", "alpha.png", "sub/grey.png", "sub/deep.png", "dot.png", "palette.png"} == made
+    assert {"rgb.png", "photo.jpg", "alpha.png", "sub/grey.png", "sub/deep.png", "dot.png", "palette.gif.png"} == made
     assert read(tmp_path / "out/rgb.png").shape == (37, 43, 3)
     assert read(tmp_path / "out/sub/grey.png").shape == (37, 43, 1)
     restored = read(tmp_path / "out/alpha.png")

@@ -9,7 +9,8 @@ import warnings
 
 import pytest
 
-from rddm import RegistryError, SpecError
+import rddm
+from rddm import RegistryError, ShapeError, SpecError
 from rddm.core import kinds, registry
 from rddm.core.component import Component
 from rddm.core.kinds import Backbone, Sampler, Schedule
@@ -95,6 +96,65 @@ def test_a_plugin_that_is_no_component_says_what_it_is(install, source):
     install("odd", source)
     with pytest.raises(RegistryError, match=r"schedule 'odd' of third-party 1\.2"):
         registry.load(Schedule, "odd")
+
+
+def test_a_component_that_lacks_a_method_is_named_with_the_method(install):
+    install("unfinished", SCHEDULE.replace("def path", "def paths"))
+    with pytest.raises(RegistryError, match=r"'unfinished' of third-party 1\.2 .* lacks path, which every schedule"):
+        registry.load(Schedule, "unfinished")
+
+
+def test_a_backbone_that_gives_another_shape_and_a_degradation_that_leaves_the_range_are_named(install):
+    import torch
+
+    from rddm.core.kinds import Degradation
+    from rddm.core.network import Network
+    from rddm.samplers.sm_res import SMRes
+
+    install(
+        "narrow",
+        """
+from typing import Literal
+from torch import nn
+from rddm.core.kinds import Backbone
+
+class Net(nn.Module):
+    def forward(self, x, time):
+        return x[:, :1]
+
+class Mine(Backbone):
+    name: Literal["{name}"] = "{name}"
+    def build(self, in_chans, out_chans, times):
+        return Net()
+""",
+        kind="backbones",
+    )
+    network = Network(registry.load(Backbone, "narrow")(), SMRes(), 3, 3)
+    with pytest.raises(ShapeError, match=r"backbone 'narrow' must give \(1, 3, 4, 4\).*gave \(1, 1, 4, 4\)"):
+        network(torch.zeros(1, 6, 4, 4), {"res": torch.zeros(1, 1)})
+    install(
+        "glaring",
+        """
+from typing import Literal
+from rddm.core.kinds import Degradation
+
+class Mine(Degradation):
+    name: Literal["{name}"] = "{name}"
+    def __call__(self, clean, generator):
+        return clean * 300
+""",
+        kind="degradations",
+        folder="second",
+        distribution="other-party",
+    )
+    assert registry.load(Degradation, "glaring")
+    trainer = rddm.build(
+        {"task": {"name": "paired", "train": {"name": "photos"}, "eval": "x", "degradation": "glaring"}}
+    )
+    from rddm.core.data import Examples
+
+    with pytest.raises(ShapeError, match="degradation 'glaring' must keep .*range"):
+        Examples(trainer[kinds.Task], trainer[rddm.Training])[0]
 
 
 def test_a_component_of_another_kind_is_refused(install):

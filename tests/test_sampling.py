@@ -185,6 +185,36 @@ def test_what_is_no_image_is_refused_with_what_was_given(trainer, image, message
         trainer.restore(image)
 
 
+def test_wrong_types_are_refused_with_what_was_given(trainer):
+    image = torch.rand(3, 8, 8)
+    with pytest.raises(ShapeError, match="torch tensor in .0, 1.; given ndarray"):
+        trainer.restore(image.numpy())
+    for options in ({"generator": 3}, {"noise": image.numpy()}, {"steps": 2.0}, {"steps": "3"}, {"sampler": 5}):
+        with pytest.raises(rddm.RddmError, match=r"given|torch tensor"):
+            trainer.restore(image, **options)
+    for device in ("nothing", "meta", "cuda:99"):
+        with pytest.raises(SpecError, match="is not there; this machine has"):
+            trainer.to(device)
+
+
+def test_a_replaced_part_takes_effect_and_is_saved(trainer, tmp_path):
+    from rddm.schedules.power import Power
+
+    image = torch.rand(3, 8, 8)
+    other = trainer.replace(Power(T=50, beta_T2=0.1), trainer[Sampler].__class__(steps=2))
+    assert other[Path].T == 50
+    assert not torch.equal(other.restore(image), trainer.restore(image))
+    other.save(tmp_path / "other")
+    loaded = rddm.load(tmp_path / "other", "cpu")
+    assert torch.equal(loaded.restore(image), other.restore(image))
+    assert loaded[Sampler].steps == 2
+    single = trainer.replace(registry.load(Sampler, "sm-res")(steps=4))
+    single.save(tmp_path / "single")
+    assert rddm.load(tmp_path / "single", "cpu")[Sampler].name == "sm-res-n"
+    with pytest.raises(SpecError, match=r"rddm\.build"):
+        trainer.replace(registry.load(Backbone, "unet")())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [({"steps": 0}, r"1\.\.1000"), ({"steps": 1001}, r"1\.\.1000.*given 1001"), ({"eta": 1.5}, r"\[0, 1\]; given 1.5")],

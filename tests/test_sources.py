@@ -112,7 +112,7 @@ def test_two_images_of_one_name_are_an_error_that_names_both(tmp_path, folder):
 def test_a_path_that_is_no_folder_is_an_error(tmp_path, monkeypatch, path):
     monkeypatch.chdir(tmp_path)
     fill(tmp_path, "file.png")
-    with pytest.raises(DataError, match="give the path of a folder"):
+    with pytest.raises(DataError, match="is no folder"):
         Folder(path=path).open()
 
 

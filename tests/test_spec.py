@@ -148,6 +148,17 @@ def test_what_is_no_spec_at_all_is_refused(tmp_path):
             rddm.build(wrong)
 
 
+def test_keys_that_are_no_texts_are_named():
+    for table in ({1: 2}, {"training": {1: 2}}, {"schedule": {"name": "power", 3: 4}}):
+        with pytest.raises(SpecError, match="keys are texts; given"):
+            rddm.build({"task": TASK} | table)
+
+
+def test_fp16_with_an_optimizer_for_each_network_is_refused():
+    with pytest.raises(SpecError, match=r"training\.precision: fp16 scales the gradients of one optimizer"):
+        rddm.build({"task": TASK, "training": {"precision": "fp16", "per_network": True}})
+
+
 def test_specs_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         spec_of().training.lr = 1.0

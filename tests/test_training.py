@@ -11,18 +11,20 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from skimage import data as photos
+from torch import nn
 
 import rddm
 from rddm import CheckpointError, DataError, LaunchError, OutputError, SpecError, TrainingError
 from rddm.core.checkpoint import steps_saved
 from rddm.core.data import Examples, batches, seeded
-from rddm.core.kinds import Task
+from rddm.core.kinds import Backbone, Task
 from rddm.core.network import Network
 from rddm.core.spec import Training
 from rddm.core.systems import train
@@ -135,7 +137,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(pairs, tmp_path, 
 
 def test_a_complete_run_can_be_resumed_for_more_steps(pairs, tmp_path):
     fitted(spec(pairs), tmp_path / "run")
-    again = fitted(spec(pairs), tmp_path / "run", resume=True)
+    with pytest.warns(UserWarning, match="has its 6 steps already; nothing is trained"):
+        again = fitted(spec(pairs), tmp_path / "run", resume=True)
     assert_equal_weights(weights(again), weights(rddm.load(tmp_path / "run", "cpu")))
     longer = fitted(spec(pairs, steps=8), tmp_path / "run", resume=True)
     assert steps_saved(tmp_path / "run")[-1].name == "step_00000008"
@@ -205,14 +208,52 @@ def test_an_existing_folder_is_never_overwritten_unasked(pairs, tmp_path):
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "thesis.txt").write_text("x")
-    with pytest.raises(OutputError, match="no run of rddm"):
+    with pytest.raises(OutputError, match=r"what rddm did not write: thesis\.txt"):
         fitted(spec(pairs), precious, overwrite=True)
-    assert (precious / "thesis.txt").exists()
+    shutil.copy(precious / "thesis.txt", tmp_path / "run")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        fitted(spec(pairs), tmp_path / "run", overwrite=True)
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        rddm.load(tmp_path / "run").save(precious, overwrite=True)
+    with pytest.raises(OutputError, match="no folder"):
+        rddm.load(tmp_path / "run").save(precious / "thesis.txt", overwrite=True)
+    assert (precious / "thesis.txt").read_text() == "x"
+    with pytest.raises(OutputError, match="give one of them"):
+        fitted(spec(pairs), tmp_path / "run", overwrite=True, resume=True)
+
+
+def test_a_run_that_is_overwritten_comes_back_if_the_new_one_fails_before_its_first_checkpoint(
+    pairs, tmp_path, monkeypatch
+):
+    fitted(spec(pairs), tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    monkeypatch.setattr(train, "losses", lambda *args: {"res": torch.tensor(math.nan, requires_grad=True)})
+    with pytest.raises(TrainingError):
+        fitted(spec(pairs, lr=1.0), tmp_path / "run", overwrite=True)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+    assert steps_saved(tmp_path / "run")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    with pytest.raises(TrainingError):  # a failed run without a checkpoint is no obstacle to the next
+        fitted(spec(pairs, lr=1.0), tmp_path / "new")
+    monkeypatch.undo()
+    fitted(spec(pairs), tmp_path / "new")
+
+
+def test_two_fits_in_one_folder_are_refused(pairs, tmp_path):
+    from filelock import FileLock
+
+    fitted(spec(pairs), tmp_path / "run")
+    with FileLock(tmp_path / "run" / ".lock"):
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(OutputError, match="another fit is running"):
+                fitted(spec(pairs, steps=7), tmp_path / "run", **options)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
 def test_resuming_without_a_checkpoint_or_under_another_spec_is_an_error(pairs, tmp_path):
     with pytest.raises(CheckpointError, match=r"no spec\.yaml"):
         fitted(spec(pairs), tmp_path / "none", resume=True)
+    assert not (tmp_path / "none").exists()
     fitted(spec(pairs), tmp_path / "run")
     with pytest.raises(CheckpointError, match=r"training\.lr: 0\.001 there, 0\.01 here"):
         fitted(spec(pairs, lr=1e-2), tmp_path / "run", resume=True)
@@ -238,7 +279,7 @@ def test_damaged_and_foreign_checkpoints_are_named(pairs, tmp_path):
         rddm.load(tmp_path / "run")
     state = steps_saved(tmp_path / "run")[-1] / "state.pt"
     state.write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match=r"state\.pt cannot be read"):
+    with pytest.raises(CheckpointError, match=r"state\.pt is damaged .*remove"):
         trainer.fit(tmp_path / "run", resume=True)
 
 
@@ -371,11 +412,186 @@ def test_a_learnt_denoiser_beats_its_input(pairs, tmp_path):
             | {"train": {"name": "photos"}, "eval": {"name": "photos", "images": ["coffee"]}},
             "sampler": {"name": "sm-res", "steps": 1},
             "backbone": NET,
-            "training": {"steps": 150, "batch_size": 4, "crop": 32, "lr": 3e-3, "lr_schedule": "cosine", "ema": None},
+            "training": {"steps": 250, "batch_size": 4, "crop": 32, "lr": 3e-3, "lr_schedule": "cosine", "ema": None},
         }
     )
     scores = trainer.fit(tmp_path / "run", progress=False)
     assert scores["psnr"] > scores["input_psnr"] + 2
+
+
+class Tiny(nn.Module):
+    """One weight a channel pair, and dropout on demand."""
+
+    def __init__(self, in_chans, out_chans, dropout):
+        super().__init__()
+        self.conv = nn.Conv2d(in_chans, out_chans, 1)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x, time):
+        return self.dropout(self.conv(x))
+
+
+class TinyBackbone(Backbone):
+    """Builds the smallest network that learns."""
+
+    name: Literal["tiny"] = "tiny"
+    dropout: float = 0.0
+
+    def build(self, in_chans, out_chans, times):
+        return Tiny(in_chans, out_chans, self.dropout)
+
+
+def tiny(pairs, sampler=None, dropout=0.0, **training):
+    keys = {"steps": 4, "batch_size": 2, "crop": 16, "lr": 0.1, "optimizer": "momentum", "clip_grad": None, "ema": None}
+    task = {"name": "paired", "train": str(pairs / "train"), "eval": str(pairs / "test")}
+    return rddm.build(
+        rddm.Spec(
+            task=task,
+            sampler=sampler or {"name": "sm-res", "steps": 1},
+            backbone=TinyBackbone(dropout=dropout),
+            training=Training(**(keys | training)),
+        )
+    )
+
+
+def trained(trainer):
+    """The weights after every step, and what each step reported."""
+    run = train.Run.start(trainer)
+    history = []
+    for scores in run.steps():
+        history.append((weights(trainer), scores))
+    with run.settling():
+        pass
+    return history, run
+
+
+def gradients(trainer, passes):
+    """By hand: the mean gradient of the given forward passes, each with its own batch and its own noise."""
+    examples = Examples(trainer[Task], trainer[Training])
+    total = {}
+    for number in passes:
+        [batch] = list(batches(examples, number, number + 1, 0, 1))
+        generator = seeded(trainer[Training].seed, 2, number, 0)
+        found = train.losses(trainer, trainer[Network], batch, generator, torch.device("cpu"))
+        trainer[Network].zero_grad()
+        sum(found.values()).backward()
+        for name, parameter in trainer[Network].named_parameters():
+            total[name] = total.get(name, 0) + parameter.grad.clone() / len(passes)
+    return total
+
+
+def test_a_step_follows_the_mean_gradient_of_its_passes(pairs):
+    trainer, copy = tiny(pairs, steps=1, accumulate=3), tiny(pairs, steps=1, accumulate=3)
+    start, wanted = weights(copy), gradients(copy, [0, 1, 2])
+    history, _ = trained(trainer)
+    for name, value in history[0][0].items():
+        torch.testing.assert_close(value, start[name] - 0.1 * wanted[name], rtol=1e-4, atol=1e-6)
+
+
+def test_the_seed_decides_order_crops_and_noise(pairs):
+    same, other = (gradients(tiny(pairs, seed=0), [n]) for n in (0, 1))
+    fresh = tiny(pairs, seed=0)
+    again = gradients(fresh, [0])
+    assert all(torch.equal(same[name], again[name]) for name in same)
+    assert any(not torch.equal(same[name], other[name]) for name in same)
+    a, b = (Examples(t[Task], t[Training]) for t in (tiny(pairs, seed=0), tiny(pairs, seed=1)))
+    assert any(not torch.equal(a[i]["input"], b[i]["input"]) for i in range(3))
+    noises = [torch.randn(4, generator=seeded(0, 2, 5, rank)) for rank in (0, 1)]
+    assert not torch.equal(*noises)
+    assert seeded(5).initial_seed() != seeded(5, 0).initial_seed()
+
+
+def test_the_gradient_is_clipped_to_its_joint_norm(pairs):
+    trainer = tiny(pairs, steps=1, clip_grad=1e-3)
+    before = weights(trainer)
+    history, _ = trained(trainer)
+    moved = sum(((history[0][0][name] - before[name]) ** 2).sum() for name in before).sqrt()
+    assert moved.item() == pytest.approx(0.1 * 1e-3, rel=1e-3)
+    assert history[0][1]["grad_norm"] > 1e-3
+
+
+def test_the_rate_warms_up_and_follows_its_schedule(pairs):
+    rates = [scores["lr"] for _, scores in trained(tiny(pairs, steps=6, warmup=3))[0]]
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1, 0.1])
+    rates = [scores["lr"] for _, scores in trained(tiny(pairs, steps=4, lr_schedule="cosine"))[0]]
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * k / 4)) for k in range(4)])
+
+
+def test_the_average_is_the_weights_first_and_then_moves_at_its_pace(pairs):
+    trainer = tiny(pairs, steps=6, ema={"decay": 0.5, "every": 2, "after": 2})
+    history, _ = trained(trainer)
+    average = history[1][0]
+    for step in (4, 6):  # warm-up: the decay is at most 1 - (1 + n)^(-2/3) at the n-th update
+        n = (step - 2) // 2
+        decay = min(0.5, 1 - (1 + n) ** (-2 / 3))
+        average = {name: decay * value + (1 - decay) * history[step - 1][0][name] for name, value in average.items()}
+    for name, value in weights(trainer).items():  # what is left in the network is the average
+        torch.testing.assert_close(value, average[name])
+    assert not trainer[Network].training
+    assert "forward" not in vars(trainer[Network])
+
+
+@pytest.mark.parametrize("ema", [{"after": 0, "every": 10}, {"after": 3, "every": 10}, {"after": 100, "every": 10}])
+def test_the_average_is_never_the_untrained_network(pairs, tmp_path, ema):
+    trainer = tiny(pairs, ema=ema)
+    before = weights(trainer)
+    history, _ = trained(trainer)
+    if ema["after"]:
+        assert_equal_weights(weights(trainer), history[min(ema["after"], 4) - 1][0])
+    else:
+        assert_equal_weights(weights(trainer), before)  # nothing to follow, and no update yet: as asked for
+
+
+def test_loss_weights_choose_what_is_learnt(pairs):
+    both = {"name": "sm-res-n", "nets": 2, "steps": 1}
+    trainer = tiny(pairs, sampler=both, loss_weights={"noise": 0.0})
+    before = weights(trainer)
+    history, _ = trained(trainer)
+    changed = {name.split(".")[1] for name, value in history[-1][0].items() if not torch.equal(value, before[name])}
+    assert changed == {"res"}
+    assert history[0][1]["loss"] == pytest.approx(history[0][1]["loss_res"])
+
+
+@pytest.mark.filterwarnings("ignore:.*has no entry point")
+def test_dropout_resumes_bit_equal_and_repeats_from_its_seed(pairs, tmp_path):
+    def one(out, **options):
+        trainer = tiny(pairs, dropout=0.5, steps=6, save_every=3, eval_every=3)
+        trainer.fit(out, progress=False, **options)
+        return weights(trainer)
+
+    once = one(tmp_path / "once")
+    assert_equal_weights(once, one(tmp_path / "again"))
+    shutil.copytree(tmp_path / "once", tmp_path / "twice")
+    shutil.rmtree(steps_saved(tmp_path / "twice")[-1])
+    torch.manual_seed(99)
+    assert_equal_weights(once, one(tmp_path / "twice", resume=True))
+
+
+def test_a_component_without_an_entry_point_is_warned_of_before_it_is_saved(pairs, tmp_path):
+    with pytest.warns(UserWarning, match=r"backbone 'tiny' .*has no entry point.*rddm\.backbones"):
+        tiny(pairs).fit(tmp_path / "run", progress=False)
+
+
+def test_more_steps_are_refused_where_the_rate_depends_on_the_end(pairs, tmp_path):
+    fitted(spec(pairs, lr_schedule="cosine"), tmp_path / "run")
+    with pytest.raises(CheckpointError, match=r"training\.steps: 6 there, 8 here"):
+        fitted(spec(pairs, lr_schedule="cosine", steps=8), tmp_path / "run", resume=True)
+
+
+def test_input_and_target_are_cut_and_turned_alike(pairs):
+    trainer = rddm.build(spec(pairs) | {"task": {"name": "paired", "train": str(pairs / "train"), "eval": "x"}})
+    image = np.arange(40 * 30 * 3, dtype=np.uint8).reshape(40, 30, 3)
+    record = {"target": image, "input": image}
+    for augment, count in (("none", 1), ("flip", 2), ("dihedral", 8)):
+        task = type(trainer[Task])(train="a", eval="b", augment=augment)
+        square = {role: array[:30] for role, array in record.items()}
+        for number in range(40):
+            example = task.example(record, (16, 16), seeded(number))
+            assert torch.equal(example["input"], example["target"])
+        whole = {task.example(square, (30, 30), seeded(number))["input"].numpy().tobytes() for number in range(120)}
+        assert len(whole) == count
+    starts = {task.example(record, (39, 29), seeded(number))["input"].numpy().tobytes() for number in range(200)}
+    assert len(starts) == 16  # 2 x 2 places, and the 4 flips; a rectangle is not turned
 
 
 TWO = """

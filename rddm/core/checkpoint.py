@@ -14,6 +14,8 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rddm.core.errors import CheckpointError
+from rddm.core import registry
+from rddm.core.component import Component, Model
+from rddm.core.errors import CheckpointError, OutputError, RegistryError
 from rddm.core.files import fresh_file
 from rddm.core.network import Network
 from rddm.core.spec import FREE_ON_RESUME, Spec, read_table
@@ -33,10 +37,40 @@ MODEL, SPEC, STATE = "model.safetensors", "spec.yaml", "state.pt"
 def write_model(folder: Path, spec: Spec, network: Network) -> None:
     """Write spec and weights into a folder that is there, each file whole or not at all."""
     with fresh_file(folder / MODEL) as file:
-        weights = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
-        save_file(weights, file, metadata={"format": "pt", "spec": spec.id})
+        # cloned, because weights that are tied share memory, which the format does not know
+        weights = {key: value.detach().clone().contiguous() for key, value in network.state_dict().items()}
+        try:
+            save_file(weights, file, metadata={"format": "pt"})
+        except SafetensorError as cause:
+            raise OutputError(f"{folder / MODEL} cannot be written: {cause}") from cause
     with fresh_file(folder / SPEC) as file:
         file.write_text(spec.to_yaml(), encoding="utf-8")
+
+
+def warn_unregistered(spec: Spec) -> None:
+    """Warn of every component in the spec that its name would not find again when the model is loaded."""
+    for part in _components(spec):
+        base = next(b for b in type(part).__mro__ if "kind" in vars(b))
+        try:
+            found: object = registry.load(base, part.name)
+        except RegistryError:
+            found = None
+        if found is not type(part):
+            where = f"{type(part).__module__}:{type(part).__qualname__}"
+            warnings.warn(
+                f"{part.kind} {part.name!r} ({where}) has no entry point, so what is saved here cannot be loaded;"
+                f' give its package [project.entry-points."rddm.{part.kind}s"] {part.name} = "{where}", and install it',
+                stacklevel=3,
+            )
+
+
+def _components(model: Model) -> Iterator[Component]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Component):
+            yield value
+        if isinstance(value, Model):
+            yield from _components(value)
 
 
 def read_spec(folder: Path) -> Spec:
@@ -61,8 +95,10 @@ def read_weights(folder: Path, network: Network) -> None:
     except (SafetensorError, OSError) as cause:
         raise CheckpointError(f"{folder / MODEL} cannot be read: {cause}") from cause
     except RuntimeError as cause:
-        message = str(cause).splitlines()
-        raise CheckpointError(f"{folder / MODEL} belongs to another network: {' '.join(message[1:3])}") from cause
+        detail = " ".join(str(cause).split()[:30])
+        raise CheckpointError(
+            f"{folder / MODEL} belongs to another network than its spec makes: {detail} ..."
+        ) from cause
 
 
 def steps_saved(run: Path) -> list[Path]:
@@ -73,7 +109,7 @@ def steps_saved(run: Path) -> list[Path]:
 
 def prune(run: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints; the best is no part of them."""
-    for old in steps_saved(run)[:-keep]:
+    for old in [*steps_saved(run)[:-keep], *(run / "checkpoints").glob(".step_*")]:  # the latter of killed processes
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -83,8 +119,12 @@ def check_same(run: Path, spec: Spec) -> None:
     Raises:
         CheckpointError: naming each key that differs.
     """
-    old, new = (_flat(s.model_dump(mode="json")) for s in (read_spec(run), spec))
+    if not (run / SPEC).is_file():
+        raise CheckpointError(f"{run} is no run: it has no {SPEC}; fit without --resume first")
+    old, new = _flat(read_table(run / SPEC)), _flat(spec.model_dump(mode="json"))
     free = {f"training.{key}" for key in FREE_ON_RESUME}
+    if spec.training.lr_schedule != "constant":  # its rate at a step depends on where it ends
+        free.discard("training.steps")
     differing = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in free)
     if differing:
         changes = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} here" for key in differing[:5])
@@ -104,7 +144,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
     except Exception as cause:  # damaged zip files and pickles raise many kinds
         raise CheckpointError(
-            f"{checkpoint / STATE} cannot be read: {cause}; remove {checkpoint} to use an older one"
+            f"{checkpoint / STATE} is damaged ({type(cause).__name__}); remove {checkpoint} to go on from an older one"
         ) from cause
     return state
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any, TypedDict
@@ -26,7 +27,7 @@ class Batch(TypedDict):
 
 def seeded(*key: int, device: torch.device | str = "cpu") -> Generator:
     """A generator for a tuple of numbers; other tuples give independent streams."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+    seed = int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0])
     return Generator(device).manual_seed(seed % 2**63)
 
 
@@ -54,12 +55,11 @@ class Examples(Dataset[Any]):
         for shift in range(count):
             index = int(self._order[1][(place + shift) % count])
             try:
-                record = self.records[index]
+                example = self.task.example(self.records[index], self.training.crop_size, seeded(seed, 1, number))
             except DataError as error:
-                problems.append(str(error))
+                problems.append(f"{self.records.names[index]}: {error}")
                 continue
-            generator = seeded(seed, 1, number)
-            return {**self.task.example(record, self.training.crop_size, generator), "problems": problems}
+            return {**example, "problems": problems}
         raise DataError(f"none of the {count} training images can be read; the first: {problems[0]}")
 
     def _check_sizes(self) -> None:
@@ -102,9 +102,14 @@ def batches(examples: Examples, start: int, stop: int, rank: int, world: int) ->
         num_workers=training.workers,
         collate_fn=_collate,
         generator=Generator().manual_seed(0),  # else every loader would draw from the global generator
+        worker_init_fn=_leave_ctrl_c_to_the_main_process,
         multiprocessing_context="spawn" if training.workers else None,
         persistent_workers=False,
     )
+
+
+def _leave_ctrl_c_to_the_main_process(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _collate(items: list[dict[str, Any]]) -> Batch:

@@ -14,26 +14,60 @@ from uuid import uuid4
 
 from rddm.core.errors import OutputError
 
+#: Everything that a model folder or a run folder may hold; a folder with anything else in it is never replaced.
+OURS = frozenset(
+    [
+        "spec.yaml",
+        "model.safetensors",
+        "state.pt",
+        "metrics.jsonl",
+        "evaluation.json",
+        "samples",
+        "checkpoints",
+        "tensorboard",
+        ".lock",
+    ]
+)
+
+
+def check_ours(folder: Path) -> None:
+    """Refuse to replace a folder that holds more than rddm wrote. Raises OutputError, naming some of it."""
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is no folder; choose another name")
+    if foreign := sorted(path.name for path in folder.iterdir() if path.name not in OURS):
+        raise OutputError(
+            f"{folder} is not overwritten, because it holds what rddm did not write: {', '.join(foreign[:5])};"
+            " move that away, or choose another name"
+        )
+
 
 @contextmanager
 def fresh_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside `folder`, renamed to it when the block ends well and removed when it does not.
 
     Raises:
-        OutputError: `folder` is there already and `overwrite` is not set, or the disk does not take it.
+        OutputError: `folder` is there already and `overwrite` is not set or it holds other things than rddm's own,
+            or the disk does not take it.
     """
-    if folder.exists() and not overwrite:
-        raise OutputError(f"{folder} exists already; choose another name, or allow overwriting")
+    if folder.exists():
+        if not overwrite:
+            raise OutputError(f"{folder} exists; choose another name, or set overwrite=True")
+        check_ours(folder)
     temporary = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.tmp"
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if folder.exists():
-            folder.rename(old := temporary.with_suffix(".old"))
+        old = temporary.with_suffix(".old")
+        replaces = folder.exists()
+        if replaces:
+            folder.rename(old)
+        try:
             temporary.rename(folder)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(folder)
+        except OSError:
+            if replaces:
+                old.rename(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as cause:
         raise OutputError(f"{folder} cannot be written: {cause.strerror or cause}") from cause
     finally:

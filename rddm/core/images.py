@@ -59,8 +59,8 @@ def _writable() -> dict[str, str]:
 
 
 def result_name(path: Path) -> Path:
-    """The name under which a changed copy of an image file is written: its own, or `.png` where `write` can't."""
-    return path if path.suffix.lower() in _writable() else path.with_suffix(".png")
+    """The name for a changed copy of an image file: its own, or with `.png` added if its format can only be read."""
+    return path if path.suffix.lower() in _writable() else path.with_name(path.name + ".png")
 
 
 def find(folder: Path) -> list[Path]:
@@ -138,6 +138,8 @@ def to_tensor(array: Array) -> Tensor:
     """(H, W, C) as float32 (C, H, W) in [0, 1], copied."""
     import torch
 
+    if array.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+        raise DataError(f"an image must be uint8, uint16 or floating point in [0, 1]; given {array.dtype}")
     scale = np.float32(np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1)
     return torch.from_numpy(np.moveaxis(array, 2, 0).astype(np.float32, order="C") / scale)
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rddm.core.errors import SpecError
+from rddm.core.errors import ShapeError, SpecError
 from rddm.core.kinds import Backbone, Sampler
 from rddm.core.process import Node, Path
 
@@ -35,7 +35,7 @@ class Network(nn.Module):
                 for key, group in self.groups.items()
             }
         )
-        self.multiple = backbone.multiple
+        self.multiple, self.channels, self.backbone = backbone.multiple, channels, backbone.name
 
     def times(self, path: Path, node: Node) -> Times:
         """What each network is told of the time: (B, K) or (1, K), t or (abar T) and (bbar T)."""
@@ -58,7 +58,13 @@ class Network(nn.Module):
         for key, group in self.groups.items():
             if heads is None or set(group) & set(heads):
                 time = times[key].to(x.device).expand(len(x), -1)
-                y = self.nets[key](x, time)[(..., *map(slice, size))]
+                y = self.nets[key](x, time)
+                if y.shape != (len(x), self.channels * len(group), *x.shape[2:]):
+                    want = (len(x), self.channels * len(group), *x.shape[2:])
+                    raise ShapeError(
+                        f"backbone {self.backbone!r} must give {want} for {tuple(x.shape)}; gave {tuple(y.shape)}"
+                    )
+                y = y[(..., *map(slice, size))]
                 found.update(zip(group, y.chunk(len(group), dim=1), strict=True))
         return found if heads is None else {head: found[head] for head in heads}
 

@@ -61,11 +61,16 @@ class Path:
                 )
             if not table.isfinite().all():
                 raise _bad_path(f"{key} is not finite at t = {int((~table.isfinite()).nonzero()[0, 0])}")
-        start = torch.stack([self.A[0].mean(), self.B[0].mean(), self.C[0].mean()])
-        if not torch.allclose(start, torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64), atol=1e-12, rtol=0):
-            raise _bad_path(f"t = 0 must be the clean image, (A, B, C) = (1, 0, 0); given {start.tolist()}")
+        if len({tuple(table.shape) for table in tables.values()}) > 1:
+            raise _bad_path(f"the tables must have one shape; given {[tuple(t.shape) for t in tables.values()]}")
+        for key, want in (("A", 1.0), ("B", 0.0), ("C", 0.0)):
+            if (tables[key][0] - want).abs().max() > 1e-12:
+                given = tables[key][0].tolist()
+                raise _bad_path(f"t = 0 must be the clean image, (A, B, C) = (1, 0, 0); {key} is {given}")
         if (self.C < 0).any():
             raise _bad_path(f"C, a standard deviation, is negative at t = {int((self.C < 0).nonzero()[0, 0])}")
+        if (self.F[:-1] <= 0).any() or (self.F[-1] < 0).any():
+            raise _bad_path("the gauge F must be above 0 before T: a chain cannot come back from a gain of 0")
         falls = (self.C[1:] * self.F[:-1] - self.C[:-1] * self.F[1:]) < -1e-12
         if falls.any():
             raise _bad_path(f"the noise level C / F falls from t = {int(falls.nonzero()[0, 0])} to the next")
@@ -193,18 +198,29 @@ def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in
         equations.append(((0.0, 1.0, 0.0), x_in))
     rows = [_row(target, node) for target, _ in equations]
     system = torch.stack([_row((node.A, node.B, node.C), node), *rows], dim=-2)  # (..., 3 equations, 3 unknowns)
-    state, singular = x_t, torch.linalg.det(system) == 0
+    state, singular = x_t, _singular(system)
     if singular.any():
         noiseless = (system[..., :, 2] == 0).all(-1)  # no equation mentions the noise
         silent = torch.where(noiseless[..., None], _row(NOISE, node), _row(RES, node))
         system = torch.where(singular[..., None, None], torch.stack([silent, *rows], dim=-2), system)
         state = scale((~singular).to(torch.float64), x_t)
-        if (singular & ~noiseless & (node.A != 0)).any() or (torch.linalg.det(system) == 0).any():
-            raise SpecError("sampler", [((), f"its heads do not determine the clean image at t = {node.t.tolist()}")])
+        guessed = noiseless | (node.A.abs() <= ROUNDING)
+        if (singular & ~guessed).any() or _singular(system).any():
+            message = f"its heads do not determine the clean image at t = {node.t.tolist()}"
+            raise SpecError("sampler", [((), message)])
     inverse = torch.linalg.inv(system)
     knowns = [state, *(value for _, value in equations)]
     x0, source, eps = (combine(inverse[..., i, :].unbind(-1), knowns) for i in range(3))
     return Prediction(x0, source - x0, eps)
+
+
+#: What float64 rounding leaves of a coefficient, or of a determinant over its rows' lengths, that should be 0.
+ROUNDING = 8 * torch.finfo(torch.float64).eps
+
+
+def _singular(system: Tensor) -> Tensor:
+    lengths = torch.linalg.vector_norm(system, dim=-1)
+    return torch.linalg.det(system).abs() <= ROUNDING * lengths.prod(dim=-1)
 
 
 def _row(target: Target, node: Node) -> Tensor:

@@ -89,6 +89,8 @@ def _load(base: type[C], entry: Entry) -> type[C]:
         raise RegistryError(f"{entry} cannot be loaded: {type(cause).__name__}: {cause}") from cause
     if not (isinstance(found, type) and issubclass(found, base)):
         raise RegistryError(f"{entry} is {found!r}, not a class derived from {base.__module__}.{base.__name__}")
+    if missing := sorted(found.__abstractmethods__):
+        raise RegistryError(f"{entry} lacks {', '.join(missing)}, which every {base.kind} must define")
     declared = found.model_fields["name"].default
     if declared != entry.name:
         raise RegistryError(

@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from ruamel.yaml import YAML
@@ -38,7 +38,9 @@ class Training(Model):
         default=64, description="training size: side, or (height, width)"
     )
     loss: Literal["l1", "l2"] = Field(default="l1", description="l1 for restoration, l2 for generation (the paper)")
-    loss_weights: dict[str, float] = Field(default_factory=dict, description="weight of a head's loss; 1 if not named")
+    loss_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict, description="weight of a head's loss; 1 if not named"
+    )
     optimizer: str = Field(default="adam", description="a name that timm's optimizer factory knows")
     per_network: bool = Field(default=False, description="one optimizer for each network, or one for all")
     lr: float = Field(default=2e-4, gt=0)
@@ -115,6 +117,7 @@ def read_table(file: Path) -> dict[str, Any]:
     Raises:
         SpecError: the file is missing, of another kind, not valid, or no table.
     """
+    file = file / "spec.yaml" if file.is_dir() else file
     try:
         text = file.read_text(encoding="utf-8")
         match file.suffix.lower():

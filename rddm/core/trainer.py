@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 import torch
 from timm.optim import list_optimizers
 
 from rddm.core import checkpoint
 from rddm.core.entity import Entity
-from rddm.core.errors import SpecError, suggest
+from rddm.core.errors import SpecError
 from rddm.core.files import fresh_folder
+from rddm.core.kinds import Backbone, Sampler, Schedule, Task
 from rddm.core.network import Network
-from rddm.core.spec import Spec, override, read_table
+from rddm.core.process import Path as ProcessPath
+from rddm.core.spec import Spec, Training, override, read_table
 from rddm.core.systems.evaluate import evaluate
 from rddm.core.systems.sample import Generators, restore
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rddm.core.kinds import Sampler
     from rddm.core.systems.profile import Profile
 
 
@@ -49,11 +51,19 @@ class Trainer(Entity):
         if unknown := set(spec.training.loss_weights) - set(heads):
             problem = f"{sorted(unknown)} are no heads of {spec.sampler.name}; it has {list(heads)}"
             raise SpecError("Spec", [(("training", "loss_weights"), problem)])
-        optimizer, known = spec.training.optimizer, [str(name) for name in list_optimizers()]
+        # those of apex and bitsandbytes need packages and GPUs of their own, adahessian a second derivative
+        excluded = ["fused*", "bnb*", "adahessian"]
+        optimizer, known = spec.training.optimizer, [str(name) for name in list_optimizers(exclude_filters=excluded)]
         if optimizer not in known:
-            problem = f"unknown optimizer {optimizer!r}{suggest(optimizer, known)}"
+            near = get_close_matches(optimizer.lower(), known, n=5) or known[:5]
+            problem = (
+                f"unknown optimizer {optimizer!r}; near it: {', '.join(near)}; timm.optim.list_optimizers() has more"
+            )
             raise SpecError("Spec", [(("training", "optimizer"), problem)])
-        path = spec.schedule.path()
+        if spec.training.precision == "fp16" and spec.training.per_network and spec.sampler.nets > 1:
+            problem = "fp16 scales the gradients of one optimizer only; use bf16, or per_network: false"
+            raise SpecError("Spec", [(("training", "precision"), problem)])
+        path = _path(spec.schedule)
         if spec.sampler.steps > path.T:
             problem = f"must be at most the schedule's T = {path.T}; given {spec.sampler.steps}"
             raise SpecError("Spec", [(("sampler", "steps"), problem)])
@@ -119,13 +129,37 @@ class Trainer(Entity):
         Raises:
             OutputError: the folder exists and `overwrite` is not set, or it cannot be written.
         """
+        checkpoint.warn_unregistered(self[Spec])
         with fresh_folder(Path(folder), overwrite=overwrite) as temporary:
             checkpoint.write_model(temporary, self[Spec], self[Network])
 
     def to(self, device: str | torch.device) -> Trainer:
-        """Move the network; returns self."""
-        self[Network].to(device)
+        """Move the network; returns self. Raises SpecError for a device that this machine lacks."""
+        self[Network].to(_device(device))
         return self
+
+    def replace(self, *parts: object) -> Self:
+        """A new trainer with these parts in place of those of their kinds; networks and their weights are shared.
+
+        The tables follow a schedule, and the spec that is saved follows every part but a sampler with other heads:
+        that one samples here, and what is saved is the model with its own.
+
+        Raises:
+            SpecError: a backbone, which would need another network (use `rddm.build`), or parts that do not fit.
+        """
+        new = super().replace(*parts)
+        own, sampler = self[Spec].sampler, new[Sampler]
+        if new[Backbone] != self[Backbone]:
+            raise SpecError("Spec", [(("backbone",), "needs a network of its own; make one with rddm.build")])
+        same = (sampler.heads, sampler.nets, sampler.clock) == (own.heads, own.nets, own.clock)
+        spec = Spec(
+            task=new[Task],
+            schedule=new[Schedule],
+            sampler=sampler if same else own,
+            backbone=new[Backbone],
+            training=new[Training],
+        )
+        return super(Trainer, new).replace(spec, _path(new[Schedule]))
 
 
 def build(spec: Spec | Mapping[str, Any] | str | Path) -> Trainer:
@@ -139,8 +173,17 @@ def build(spec: Spec | Mapping[str, Any] | str | Path) -> Trainer:
     if not isinstance(spec, Spec):
         if not isinstance(spec, Mapping):
             raise SpecError("Spec", [((), f"must be a Spec, a table or a file's name; given {spec!r}")])
+        _check_keys(spec)
         spec = Spec(**spec)
     return Trainer.assemble(spec)
+
+
+def _check_keys(table: object, path: tuple[str, ...] = ()) -> None:
+    if isinstance(table, Mapping):
+        for key, value in table.items():
+            if not isinstance(key, str):
+                raise SpecError("Spec", [((*path, str(key)), f"keys are texts; given {key!r}")])
+            _check_keys(value, (*path, key))
 
 
 def load(folder: str | Path, device: str | torch.device | None = None, *, overrides: Sequence[str] = ()) -> Trainer:
@@ -156,9 +199,32 @@ def load(folder: str | Path, device: str | torch.device | None = None, *, overri
     """
     trainer = build(override(checkpoint.read_spec(Path(folder)).model_dump(mode="json"), overrides))
     checkpoint.read_weights(Path(folder), trainer[Network])
-    return trainer.to(device or _best_device())
+    return trainer.to(device or next(iter(_devices())))
 
 
-def _best_device() -> torch.device:
+def _devices() -> list[str]:
+    # the best first
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
+    return [found.type, "cpu"] if found else ["cpu"]
+
+
+def _device(wanted: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        device = None
+    there = device is not None and device.type in _devices()
+    if (
+        device is None
+        or not there
+        or (device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count())
+    ):
+        raise SpecError("device", [((), f"{str(wanted)!r} is not there; this machine has {' and '.join(_devices())}")])
+    return device
+
+
+def _path(schedule: Schedule) -> ProcessPath:
+    path = schedule.path()
+    if not isinstance(path, ProcessPath):
+        raise SpecError("Spec", [(("schedule",), f"{schedule.name}.path() must give a Path; gave {path!r}")])
+    return path

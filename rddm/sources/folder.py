@@ -34,6 +34,10 @@ class Folder(Source):
             DataError: no images, one sub-folder without the other, images without a partner, or two of one name.
         """
         root = Path(os.path.expanduser(self.path)).absolute()  # unknown ~users are left as they are
+        if not root.is_dir():
+            raise DataError(
+                f"{self.path} is no folder (looked for {root}); give another by task.train=FOLDER or task.eval=FOLDER"
+            )
         sides = {"input": root / self.input, "target": root / self.target}
         there = {role: side for role, side in sides.items() if side.is_dir()}
         if len(there) == 1:

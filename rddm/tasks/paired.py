@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from rddm.core import images
-from rddm.core.errors import DataError
+from rddm.core.errors import DataError, ShapeError
 from rddm.core.kinds import Degradation, Record, Records, Source, Task
 from rddm.core.named import Named
 
@@ -35,10 +35,10 @@ class Paired(Task):
         return self.channels
 
     def train_records(self) -> Records:
-        return self._checked(self.train)
+        return self._checked(self.train, "train")
 
     def eval_records(self) -> Records:
-        return self._checked(self.eval)
+        return self._checked(self.eval, "eval")
 
     def condition(self, x_in: Tensor) -> Tensor:
         return x_in
@@ -60,6 +60,11 @@ class Paired(Task):
             pair = self._turned(pair, generator)
         if self.degradation is not None:
             pair[1] = self.degradation(pair[0], generator)
+            if pair[1].shape != pair[0].shape or not (pair[1].min() >= 0 and pair[1].max() <= 1):
+                raise ShapeError(
+                    f"degradation {self.degradation.name!r} must keep the shape {tuple(pair[0].shape)} and the"
+                    f" range [0, 1]; gave {tuple(pair[1].shape)} in [{pair[1].min():.4g}, {pair[1].max():.4g}]"
+                )
         return {"target": pair[0], "input": pair[1]}
 
     def _turned(self, pair: list[Tensor], generator: Generator) -> list[Tensor]:
@@ -72,13 +77,20 @@ class Paired(Task):
             pair = [image.transpose(-1, -2) for image in pair]
         return [image.contiguous() for image in pair]
 
-    def _checked(self, source: Source) -> Records:
+    def _checked(self, source: Source, role: str) -> Records:
         records = source.open()
+        where = f"task.{role} ({getattr(source, 'path', source.name)})"
+        if len(records) == 0 or len(set(records.names)) != len(records):
+            raise DataError(
+                f"{where} must give examples of different names; source {source.name!r} gave {len(records)}"
+            )
+        if "target" not in records.roles:
+            raise DataError(f"{where} gives {sorted(records.roles)}; source {source.name!r} must give 'target'")
         if "input" in records.roles and self.degradation is not None:
-            raise DataError(f"{source!r} has inputs of its own; take task.degradation away")
+            raise DataError(f"{where} has inputs of its own; take task.degradation away")
         if "input" not in records.roles and self.degradation is None:
             raise DataError(
-                f"{source!r} holds clean images only; set task.degradation (such as rain), or give pairs in the"
-                " sub-folders input and target"
+                f"{where} holds clean images only; set task.degradation (such as rain),"
+                " or give pairs in the sub-folders input and target (in small letters)"
             )
         return records

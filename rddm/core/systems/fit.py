@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -14,12 +15,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from rddm.core import checkpoint
 from rddm.core.entity import Entity
 from rddm.core.errors import CheckpointError, OutputError, TrainingError
-from rddm.core.files import fresh_file, to_json
+from rddm.core.files import check_ours, fresh_file, to_json
+from rddm.core.kinds import Task
 from rddm.core.log import Log
 from rddm.core.pictures import side_by_side
 from rddm.core.spec import Spec, Training
@@ -49,13 +52,17 @@ def fit(
         DataError, SpecError, LaunchError, TrainingError: as their docstrings say.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with a checkpoint saved.
     """
+    if resume and overwrite:
+        raise OutputError("resume goes on with a run and overwrite starts anew; give one of them")
+    out = out.resolve() if out.is_symlink() else out
     run = Run.start(entity)
-    try:
-        if run.accelerator.is_main_process:
-            _claim(out, entity[Spec], resume=resume, overwrite=overwrite)
-        run.accelerator.wait_for_everyone()
+    with run.settling(), _claimed(out, entity[Spec], run, resume=resume, overwrite=overwrite):
         if resume:
             run.resume(checkpoint.steps_saved(out)[-1])
+            if run.step > entity[Training].steps:
+                raise CheckpointError(f"{out} is at step {run.step}, past training.steps={entity[Training].steps}")
+            if run.step == entity[Training].steps:
+                warnings.warn(f"{out} has its {run.step} steps already; nothing is trained", stacklevel=2)
         log = Log(out, run.step, entity[Training].tensorboard) if run.accelerator.is_main_process else None
         try:
             return _loop(run, out, log, progress)
@@ -66,8 +73,6 @@ def fit(
         finally:
             if log:
                 log.close()
-    finally:
-        run.settle()
 
 
 def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any]:
@@ -104,25 +109,64 @@ def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any
                 where = f"stopped at step {run.step} of {training.steps} and saved"
                 raise KeyboardInterrupt(f"{where}; to go on, fit the same spec with --out {out} --resume")
     # a run that is resumed when complete trains no step, but still tells how good it is
-    return validation or _validate(run, out, log, None)
+    return validation or _validate(run, out, None, None)
 
 
-def _claim(out: Path, spec: Spec, *, resume: bool, overwrite: bool) -> None:
+@contextmanager
+def _claimed(out: Path, spec: Spec, run: Run, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    # The main process holds the folder's lock. A run that is overwritten is moved aside, and comes back if the new one
+    # fails before its first checkpoint.
+    if not run.accelerator.is_main_process:
+        run.accelerator.wait_for_everyone()
+        yield
+        return
+    checkpoint.warn_unregistered(spec)
     if resume:
         checkpoint.check_same(out, spec)
         if not checkpoint.steps_saved(out):
-            raise CheckpointError(f"{out} has no checkpoint to resume from; start anew with --overwrite")
-        return
-    if out.is_dir() and any(out.iterdir()):
-        if not overwrite:
+            raise CheckpointError(f"{out} has no checkpoint to resume from; fit it without --resume")
+    trained = (out / checkpoint.MODEL).exists() or bool(checkpoint.steps_saved(out))
+    if out.exists() and not resume:
+        if not out.is_dir() or (trained and not overwrite):
             raise OutputError(
-                f"{out} exists; go on with --resume, start anew with --overwrite, or choose another --out"
+                f"{out} exists; go on with --resume (resume=True), start anew with --overwrite (overwrite=True),"
+                " or choose another --out"
             )
-        if not (out / checkpoint.SPEC).is_file():
-            raise OutputError(f"{out} is no run of rddm, so it is not overwritten; choose another --out")
-        shutil.rmtree(out)
-    with fresh_file(out / checkpoint.SPEC) as file:
-        file.write_text(spec.to_yaml(), encoding="utf-8")
+        check_ours(out)
+    aside = out.with_name(f".{out.name}.previous")
+    with _locked(out):
+        if trained and not resume:
+            shutil.rmtree(aside, ignore_errors=True)
+            out.rename(aside)
+    with _locked(out):
+        try:
+            if not resume:
+                with fresh_file(out / checkpoint.SPEC) as file:
+                    file.write_text(spec.to_yaml(), encoding="utf-8")
+            run.accelerator.wait_for_everyone()
+            yield
+        finally:
+            if aside.exists() and not checkpoint.steps_saved(out):
+                shutil.rmtree(out)
+                aside.rename(out)
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise OutputError(f"another fit is running in {out}; wait for it, stop it, or choose another --out") from None
+    except OSError as cause:
+        raise OutputError(f"{out} cannot be written: {cause.strerror or cause}") from cause
+    try:
+        yield
+    finally:
+        (out / ".lock").unlink(missing_ok=True)
+        lock.release()
 
 
 def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[str, Any]:
@@ -135,7 +179,9 @@ def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[s
     network.train(training_mode)
     scores = {name: one for part in gather(run.accelerator, scores) for name, one in sorted(part.items())}
     means = mean(scores)
-    better, run.best = means["psnr"] > run.best, max(run.best, means["psnr"])
+    compared = run.entity[Task].eval_records().names[: run.entity[Training].eval_images]  # always the same images
+    psnr = mean({name: scores[name] for name in compared if name in scores} or scores)["psnr"]
+    better, run.best = psnr > run.best, max(run.best, psnr)
     validation = {**means, "images": len(scores), "per_image": scores}
     if log:
         log.write(run.step, means, prefix="eval_")

@@ -40,6 +40,8 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
     sources: dict[Path, Path] = {}
     for source, result in jobs:
+        if sources.get(result) == source:
+            continue
         if result in sources:
             raise OutputError(f"{source} and {sources[result]} would both become {result}; restore them apart")
         if result.resolve() == source.resolve():
@@ -49,7 +51,7 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False) -> list[
         raise OutputError(f"{out} is a file; --out must be a folder")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise OutputError(f"{out} exists and is not empty; add --overwrite to replace results in it, or choose another")
-    return jobs
+    return list(dict.fromkeys(jobs))
 
 
 def restore_files(entity: Entity, jobs: Sequence[tuple[Path, Path]], *, seed: int = 0, **options: Any) -> list[str]:

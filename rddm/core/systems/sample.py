@@ -56,8 +56,10 @@ def trajectory(
     """
     path, sampler, task, network = entity[Path], entity[Sampler], entity[Task], entity[Network]
     steps, eta = sampler.steps if steps is None else steps, sampler.eta if eta is None else eta
-    if not 1 <= steps <= path.T:
-        raise SpecError("Spec", [(("sampler", "steps"), f"must be in 1..{path.T}, the schedule's T; given {steps}")])
+    if not isinstance(steps, int) or not 1 <= steps <= path.T:
+        raise SpecError(
+            "Spec", [(("sampler", "steps"), f"must be an integer in 1..{path.T}, the schedule's T; given {steps!r}")]
+        )
     if not 0 <= eta <= 1:
         raise SpecError("Spec", [(("sampler", "eta"), f"must be in [0, 1]; given {eta}")])
     if missing := set(sampler.heads) - set(network.heads):
@@ -70,6 +72,8 @@ def trajectory(
                 )
             ],
         )
+    if noise is not None and not isinstance(noise, Tensor):
+        raise ShapeError(f"noise must be a torch tensor; given {type(noise).__name__}")
     if noise is not None and noise.shape != x_in.shape:
         raise ShapeError(f"noise must be shaped like the images, {tuple(x_in.shape)}; given {tuple(noise.shape)}")
     generators = _generators(generator, len(x_in))
@@ -121,6 +125,8 @@ def restore(
         SpecError: as for `trajectory`.
     """
     channels = entity[Task].channels
+    if not isinstance(image, Tensor):
+        raise ShapeError(f"image must be a torch tensor in [0, 1]; given {type(image).__name__}")
     if image.ndim not in (3, 4) or image.shape[-3] != channels or image.numel() == 0:
         raise ShapeError(f"image must be (B, {channels}, H, W) or ({channels}, H, W); given {tuple(image.shape)}")
     if not image.is_floating_point():
@@ -130,8 +136,8 @@ def restore(
         raise ShapeError(f"image must be in [0, 1]; its values span {low:.4g} .. {high:.4g}")
     if sampler is not None:
         entity = entity.replace(_other_sampler(entity[Sampler], sampler))
-    batch = image if image.ndim == 4 else image[None]
-    if noise is not None and noise.ndim == image.ndim == 3:
+    batch = image.detach() if image.ndim == 4 else image.detach()[None]
+    if isinstance(noise, Tensor) and noise.ndim == image.ndim == 3:
         noise = noise[None]
     device = next(entity[Network].parameters()).device
     with torch.inference_mode():
@@ -153,6 +159,8 @@ def restore(
 def _other_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> Sampler:
     if isinstance(other, Sampler):
         return other
+    if not isinstance(other, str | dict):
+        raise SpecError("Spec", [(("sampler",), f"must be a name, a table or a Sampler; given {other!r}")])
     kept = {"steps": own.steps, "eta": own.eta, "solver": own.solver, "clip": own.clip}
     return resolve(Sampler, kept | ({"name": other} if isinstance(other, str) else other))
 
@@ -160,6 +168,8 @@ def _other_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> Sa
 def _generators(generator: Generators | None, count: int) -> Generators:
     if generator is None:
         return Generator().manual_seed(0)
+    if not isinstance(generator, Generator | Sequence):
+        raise ShapeError(f"generator must be a torch.Generator, or one for each image; given {generator!r}")
     if not isinstance(generator, Generator) and len(generator) != count:
         raise ShapeError(f"give one generator, or one for each of the {count} images; given {len(generator)}")
     return generator

@@ -6,6 +6,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.utils import ModelEmaV3
@@ -64,9 +66,14 @@ def optimizers(training: Training, network: Network) -> list[torch.optim.Optimiz
         SpecError: timm does not know the optimizer, or it does not take these settings.
     """
     modules = list(network.nets.values()) if training.per_network else [network]
+    fused: dict[str, Any] = (
+        {"fused": True} if training.optimizer in ("adam", "adamw") else {}
+    )  # 4 times as fast on a CPU
     try:
         return [
-            create_optimizer_v2(module, opt=training.optimizer, lr=training.lr, weight_decay=training.weight_decay)
+            create_optimizer_v2(
+                module, opt=training.optimizer, lr=training.lr, weight_decay=training.weight_decay, **fused
+            )
             for module in modules
         ]
     except (ValueError, AssertionError, TypeError) as cause:
@@ -95,11 +102,13 @@ class Run:
         training, network = entity[Training], entity[Network]
         examples = Examples(entity[Task], training)
         accelerator = _accelerator(training)
+        set_seed(
+            training.seed, device_specific=True
+        )  # for networks that draw (dropout); another stream in each process
         network.to(accelerator.device).train()
         ema = None
         if training.ema is not None:
-            after = training.ema.after // training.ema.every
-            ema = ModelEmaV3(network, training.ema.decay, update_after_step=after, use_warmup=True)
+            ema = ModelEmaV3(network, training.ema.decay, use_warmup=True)
         wrapped, *prepared = accelerator.prepare(network, *optimizers(training, network))
         return cls(entity, accelerator, wrapped, prepared, ema, examples)
 
@@ -140,8 +149,7 @@ class Run:
                 optimizer.step()
                 optimizer.zero_grad()
             self.step += 1
-            if self.ema is not None and training.ema is not None and self.step % training.ema.every == 0:
-                self.ema.update(self.entity[Network], step=self.step // training.ema.every)
+            self._average()
             yield {**scores, "lr": self.optimizers[0].param_groups[0]["lr"]}
 
     def _pass(self, batch: Batch, number: int) -> dict[str, Tensor]:
@@ -162,6 +170,15 @@ class Run:
         norm = self.accelerator.clip_grad_norm_(self.wrapped.parameters(), math.inf if limit is None else limit)
         return float(norm)
 
+    def _average(self) -> None:
+        settings = self.entity[Training].ema
+        if self.ema is None or settings is None:
+            return
+        if self.step <= settings.after:
+            self.ema.set(self.entity[Network])  # type: ignore[no-untyped-call]
+        elif self.step % settings.every == 0:
+            self.ema.update(self.entity[Network], step=(self.step - settings.after) // settings.every + 1)
+
     def _check(self, scores: Mapping[str, float]) -> None:
         # fp16 overflows now and then by design: its scaler skips that step
         scaled = self.accelerator.scaler is not None
@@ -176,18 +193,22 @@ class Run:
 
     @property
     def network(self) -> Network:
-        """The weights that restore: the moving average, once there is one."""
-        settings = self.entity[Training].ema
-        if self.ema is None or settings is None or self.step <= settings.after:
+        """The weights that restore: the moving average where there is one."""
+        if self.ema is None:
             return self.entity[Network]
         assert isinstance(self.ema.module, Network)
         return self.ema.module
 
-    def settle(self) -> None:
-        """Leave the entity's network as `restore` wants it: its best weights, unwrapped, in evaluation mode."""
-        network = self.accelerator.unwrap_model(self.wrapped, keep_fp32_wrapper=False)
-        network.load_state_dict(self.network.state_dict())
-        network.eval()
+    @contextmanager
+    def settling(self) -> Iterator[None]:
+        """However the block ends, leave the network as `restore` wants it: averaged, unwrapped, in evaluation mode."""
+        try:
+            yield
+        finally:
+            network = self.accelerator.unwrap_model(self.wrapped, keep_fp32_wrapper=False)
+            network.load_state_dict(self.network.state_dict())
+            network.eval()
+            vars(network).pop("forward", None)  # accelerate's wrapper for mixed precision
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint to go on from, whole or not at all; called by every process."""
