@@ -220,7 +220,8 @@ ROUNDING = 8 * torch.finfo(torch.float64).eps
 
 def _singular(system: Tensor) -> Tensor:
     lengths = torch.linalg.vector_norm(system, dim=-1)
-    return torch.linalg.det(system).abs() <= ROUNDING * lengths.prod(dim=-1)
+    rounded: Tensor = torch.linalg.det(system).abs() <= ROUNDING * lengths.prod(dim=-1)
+    return rounded
 
 
 def _row(target: Target, node: Node) -> Tensor:
