@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import rddm
 from rddm.cli import app
+from rddm.core import registry
 from rddm.core.images import read
 
 runner = CliRunner()
@@ -154,7 +155,7 @@ def test_list_show_and_schema_know_the_components():
     listed = call("list").stdout
     for name in ("power", "ddim", "sm-res-n", "unet", "nafnet", "paired", "rain", "first-order", "folder"):
         assert f" {name} " in listed
-    assert call("list", "schedules").stdout.count("\n") == 2
+    assert call("list", "schedules").stdout.count("\n") == len(registry.names("schedule"))
     assert call("list", "--check").stdout.count("  ok") == listed.count("\n")
     shown = call("show", "schedule", "power").stdout
     assert "alpha_power = 1.0" in shown

@@ -74,7 +74,7 @@ def test_a_plugin_is_found_without_being_imported_and_works_like_a_built_in(inst
 
 
 def test_an_unknown_name_lists_the_known_ones_and_suggests_the_nearest():
-    with pytest.raises(RegistryError, match="unknown schedule 'powr'; did you mean 'power'[?] known: ddim, power"):
+    with pytest.raises(RegistryError, match="unknown schedule 'powr'; did you mean 'power'[?] known: .*ddim, .*power"):
         registry.load(Schedule, "powr")
     with pytest.raises(RegistryError, match="unknown kind 'schedul'; did you mean 'schedule'"):
         registry.entries("schedul")
@@ -202,10 +202,11 @@ def test_the_malformed_metadata_of_others_is_none_of_our_business(install, metad
 
 @pytest.mark.parametrize("metadata", [b"[rddm.schedules]\nx = \xff\n", "[rddm.schedules]\nx = a:B\nx = a:C\n"])
 def test_malformed_metadata_of_a_plugin_is_a_warning_that_names_it(install, metadata):
+    known = registry.names("schedule")
     install("x", metadata=metadata, distribution="careless")
     with pytest.warns(UserWarning, match=r"careless 1\.2: .*entry_points\.txt cannot be read"):
         names = registry.names("schedule")
-    assert names == ["ddim", "power"]
+    assert names == known
 
 
 def test_an_entry_point_that_is_no_reference_is_an_error_at_use_only(install):

@@ -175,6 +175,8 @@ def test_an_entity_finds_parts_by_kind_and_shares_them_when_one_is_replaced():
     assert other[Network] is trainer[Network]
     with pytest.raises(MissingPartError, match="needs a Solver, which the entity lacks; it has: .*Sampler"):
         Entity([SMRes()])[kinds.Solver]
+    with pytest.raises(MissingPartError, match="needs a schedule, which"):
+        trainer["schedule"]
 
 
 def test_the_json_schema_knows_every_installed_component():

@@ -26,7 +26,9 @@ class Entity:
             return cast("P", self._parts[kind])
         except KeyError:
             have = ", ".join(sorted(key.__name__ for key in self._parts))
-            raise MissingPartError(f"this needs a {kind.__name__}, which the entity lacks; it has: {have}") from None
+            raise MissingPartError(
+                f"this needs a {getattr(kind, '__name__', kind)}, which the entity lacks; it has: {have}"
+            ) from None
 
     def get(self, kind: type[P]) -> P | None:
         """The part, or None where it is optional and absent."""

@@ -68,7 +68,7 @@ def trajectory(
             [
                 (
                     (),
-                    f"{sampler.name} needs the heads {sorted(missing)}; this network has {sorted(network.heads)}",
+                    f"{sampler.name} needs the heads {sorted(missing)}; this network has {sorted(network.heads)}; sample by a method that needs no other",
                 )
             ],
         )
