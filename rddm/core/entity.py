@@ -26,9 +26,8 @@ class Entity:
             return cast("P", self._parts[kind])
         except KeyError:
             have = ", ".join(sorted(key.__name__ for key in self._parts))
-            raise MissingPartError(
-                f"this needs a {getattr(kind, '__name__', kind)}, which the entity lacks; it has: {have}"
-            ) from None
+            wanted = getattr(kind, "__name__", kind)
+            raise MissingPartError(f"this needs a {wanted}, which the entity lacks; it has: {have}") from None
 
     def get(self, kind: type[P]) -> P | None:
         """The part, or None where it is optional and absent."""

@@ -63,15 +63,8 @@ def trajectory(
     if not 0 <= eta <= 1:
         raise SpecError("Spec", [(("sampler", "eta"), f"must be in [0, 1]; given {eta}")])
     if missing := set(sampler.heads) - set(network.heads):
-        raise SpecError(
-            "sampler",
-            [
-                (
-                    (),
-                    f"{sampler.name} needs the heads {sorted(missing)}; this network has {sorted(network.heads)}; sample by a method that needs no other",
-                )
-            ],
-        )
+        have = f"this network has {sorted(network.heads)}; sample by a method that needs no other"
+        raise SpecError("sampler", [((), f"{sampler.name} needs the heads {sorted(missing)}; {have}")])
     if noise is not None and not isinstance(noise, Tensor):
         raise ShapeError(f"noise must be a torch tensor; given {type(noise).__name__}")
     if noise is not None and noise.shape != x_in.shape:
