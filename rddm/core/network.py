@@ -79,7 +79,7 @@ def _clock(sampler: Sampler, group: Sequence[str]) -> tuple[str, ...]:
     alone = {
         "res": ("abar",),
         "noise": ("bbar",),
-    }  # arXiv 2308.13712, section 4.3: makes the path free to vary
+    }  # arXiv 2308.13712: makes the path free to vary
     return alone.get(group[0], ("abar", "bbar")) if sampler.nets > 1 else ("abar", "bbar")
 
 

@@ -2,7 +2,7 @@
 
     I_t = A_t I_0 + B_t I_in + C_t eps,   eps ~ N(0, I)                                    (path)
 
-RDDM (arXiv 2308.13712, eq. 7) is A = 1 - abar, B = abar, C = bbar: `I_t = I_0 + abar_t I_res + bbar_t eps` with
+RDDM (arXiv 2308.13712) is A = 1 - abar, B = abar, C = bbar: `I_t = I_0 + abar_t I_res + bbar_t eps` with
 `I_res = I_in - I_0`. Tables are float64 with T + 1 rows, row 0 the clean image. All functions are pure, take
 images of any shape `(B, C, *S)`, and compute their coefficients in float64 before they touch an image.
 """
@@ -77,7 +77,7 @@ class Path:
 
     @classmethod
     def dual(cls, abar: Tensor, bbar: Tensor, gauge: Tensor | None = None) -> Path:
-        """RDDM's form from its two cumulative tables, `I_0 + abar_t I_res + bbar_t eps` (eq. 7)."""
+        """RDDM's form from its two cumulative tables, `I_0 + abar_t I_res + bbar_t eps`."""
         return cls(1 - abar, abar, bbar, torch.ones_like(abar) if gauge is None else gauge)
 
     @property
@@ -96,7 +96,7 @@ class Path:
 
     @property
     def posterior_variance(self) -> Tensor:
-        """Variance (T,) of the ancestral step (eta = 1) from t to t - 1, t = 1..T; the paper's eq. 11 squared.
+        """Variance (T,) of the ancestral step (eta = 1) from t to t - 1, t = 1..T.
 
         RDDM's is sum-constrained: the variances of a whole chain add up to at most beta_T^2.
         """
@@ -140,14 +140,14 @@ def combine(weights: Sequence[float | Tensor], images: Sequence[Tensor]) -> Tens
 
 
 def forward(x0: Tensor, x_in: Tensor, eps: Tensor, node: Node) -> Tensor:
-    """The state I_t (B, C, *S) in closed form (eq. 7)."""
+    """The state I_t (B, C, *S) in closed form."""
     return combine((node.A, node.B, node.C), (x0, x_in, eps))
 
 
 def forward_step(x_s: Tensor, x0: Tensor, x_in: Tensor, z: Tensor, now: Node, to: Node) -> Tensor:
     """One step of the chain from time s to a later t, with fresh noise z ~ N(0, I).
 
-    For RDDM's gauge it is eq. 6: `I_t = I_s + (abar_t - abar_s) I_res + sqrt(bbar_t^2 - bbar_s^2) z`.
+    For RDDM's gauge it is `I_t = I_s + (abar_t - abar_s) I_res + sqrt(bbar_t^2 - bbar_s^2) z`.
     """
     gain = to.F / now.F
     spread = (to.C**2 - (gain * now.C) ** 2).clamp(min=0).sqrt()
@@ -166,7 +166,7 @@ def posterior_std(now: Node, to: Node, eta: float) -> Tensor:
 
 
 def reverse_step(prediction: Prediction, now: Node, to: Node, eta: float = 0.0, z: Tensor | None = None) -> Tensor:
-    """The state at an earlier time s, (B, C, *S), drawn from q(I_s | I_t, I_0, I_res) (eq. 9 to 13).
+    """The state at an earlier time s, (B, C, *S), drawn from q(I_s | I_t, I_0, I_res).
 
         I_s = A_s x0 + B_s (x0 + res) + sqrt(C_s^2 - sigma^2) eps + sigma z
 

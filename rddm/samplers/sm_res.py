@@ -12,7 +12,7 @@ from rddm.core.process import RES, Node, Target
 class SMRes(Sampler):
     """SM-Res: one head, I_res. `x0 = I_in - I_res`, `eps = (x_t - (1 - abar_t) x0 - abar_t I_in) / bbar_t`.
 
-    For restoration: certain, cheap, and well-conditioned at every t. Source: arXiv 2308.13712, section 3.3.
+    For restoration: certain, cheap, and well-conditioned at every t. Source: arXiv 2308.13712, sampling methods.
     """
 
     name: Literal["sm-res"] = "sm-res"

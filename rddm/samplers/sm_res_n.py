@@ -15,7 +15,7 @@ class SMResN(Sampler):
     """SM-Res-N: two heads, I_res and eps. `x0 = x_t - abar_t I_res - bbar_t eps`.
 
     `nets: 2` trains one network for each head (the paper's best); `nets: 1` one network with both heads.
-    Its checkpoints also sample as sm-res and sm-n. Source: arXiv 2308.13712, section 3.3.
+    Its checkpoints also sample as sm-res and sm-n. Source: arXiv 2308.13712, sampling methods.
     """
 
     name: Literal["sm-res-n"] = "sm-res-n"

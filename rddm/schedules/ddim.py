@@ -25,7 +25,7 @@ class DDIM(Schedule):
     `cos^2((t/T + 0.008) / 1.008 * pi/2)` with beta capped at 0.999 (Nichol and Dhariwal 2021, eq. 17).
     The path carries DDPM's variance gauge F = 1 - abar; eta here is the square of DDIM's.
 
-    Source: arXiv 2308.13712, section 3.4 and appendix A.1 (eq. 15).
+    Source: arXiv 2308.13712, conversion from DDIM.
     """
 
     name: Literal["ddim"] = "ddim"

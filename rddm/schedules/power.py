@@ -26,7 +26,7 @@ class Power(Schedule):
     so that a rate that starts (or ends) at 0 really is 0 there, and then beta_1 = 0 and abar_{T-1} = 1. Published
     restoration checkpoints use "cells", generation checkpoints "linspace".
 
-    Source: arXiv 2308.13712, section 4.2 and appendix A.3, P(x, a).
+    Source: arXiv 2308.13712, the schedules P(x, a).
     """
 
     name: Literal["power"] = "power"

@@ -17,7 +17,7 @@ class FirstOrder(Solver):
         I_s = I_t - (abar_t - abar_s) res - (bbar_t - sqrt(bbar_s^2 - sigma^2)) eps + sigma z
 
     eta = 0 is deterministic (DDIM's step under a converted schedule), eta = 1 the ancestral posterior.
-    Source: arXiv 2308.13712, eq. 13 (any s < t as in appendix A.2).
+    Source: arXiv 2308.13712, the reverse step, for any s < t.
     """
 
     name: Literal["first-order"] = "first-order"

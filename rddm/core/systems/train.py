@@ -43,7 +43,7 @@ def losses(
 ) -> dict[str, Tensor]:
     """The loss of each head on one batch: random times in 1..T, fresh noise, one network evaluation.
 
-    `network` is the entity's, as wrapped for several processes. Source: arXiv 2308.13712, eq. 14 and 15.
+    `network` is the entity's, as wrapped for several processes. Source: arXiv 2308.13712, training objectives.
     """
     path, sampler, task, training = entity[Process], entity[Sampler], entity[Task], entity[Training]
     x0, x_in = (batch[role].to(device, non_blocking=True) * 2 - 1 for role in ("target", "input"))
