@@ -239,6 +239,14 @@ def test_a_run_that_is_overwritten_comes_back_if_the_new_one_fails_before_its_fi
     fitted(spec(pairs), tmp_path / "new")
 
 
+def test_what_a_killed_process_left_half_written_is_no_obstacle(pairs, tmp_path):
+    fitted(spec(pairs), tmp_path / "run")
+    (tmp_path / "run" / ".model.0123abcd.safetensors").write_bytes(b"half")
+    (tmp_path / "run" / "checkpoints" / ".step_00000004.0123abcd.tmp").mkdir()
+    fitted(spec(pairs), tmp_path / "run", overwrite=True)
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
 def test_two_fits_in_one_folder_are_refused(pairs, tmp_path):
     from filelock import FileLock
 

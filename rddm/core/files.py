@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,18 +16,9 @@ from uuid import uuid4
 from rddm.core.errors import OutputError
 
 #: Everything that a model folder or a run folder may hold; a folder with anything else in it is never replaced.
-OURS = frozenset(
-    [
-        "spec.yaml",
-        "model.safetensors",
-        "state.pt",
-        "metrics.jsonl",
-        "evaluation.json",
-        "samples",
-        "checkpoints",
-        "tensorboard",
-        ".lock",
-    ]
+OURS = re.compile(
+    r"spec\.yaml|model\.safetensors|state\.pt|metrics\.jsonl|evaluation\.json|samples|checkpoints|tensorboard|\.lock"
+    r"|\.(spec|model|metrics|evaluation)\.[0-9a-f]{8}\.\w+"  # what a killed process leaves of `fresh_file`
 )
 
 
@@ -34,7 +26,7 @@ def check_ours(folder: Path) -> None:
     """Refuse to replace a folder that holds more than rddm wrote. Raises OutputError, naming some of it."""
     if not folder.is_dir():
         raise OutputError(f"{folder} is no folder; choose another name")
-    if foreign := sorted(path.name for path in folder.iterdir() if path.name not in OURS):
+    if foreign := sorted(path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)):
         raise OutputError(
             f"{folder} is not overwritten, because it holds what rddm did not write: {', '.join(foreign[:5])};"
             " move that away, or choose another name"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
@@ -59,8 +58,8 @@ class Network(nn.Module):
             if heads is None or set(group) & set(heads):
                 time = times[key].to(x.device).expand(len(x), -1)
                 y = self.nets[key](x, time)
-                if y.shape != (len(x), self.channels * len(group), *x.shape[2:]):
-                    want = (len(x), self.channels * len(group), *x.shape[2:])
+                want = (len(x), self.channels * len(group), *x.shape[2:])
+                if y.shape != want:
                     raise ShapeError(
                         f"backbone {self.backbone!r} must give {want} for {tuple(x.shape)}; gave {tuple(y.shape)}"
                     )
@@ -68,18 +67,12 @@ class Network(nn.Module):
                 found.update(zip(group, y.chunk(len(group), dim=1), strict=True))
         return found if heads is None else {head: found[head] for head in heads}
 
-    def frozen_copy(self) -> Network:
-        """A copy for inference: no gradients, evaluation mode."""
-        return deepcopy(self).eval().requires_grad_(False)
-
 
 def _clock(sampler: Sampler, group: Sequence[str]) -> tuple[str, ...]:
     if sampler.clock == "index":
         return ("t",)
-    alone = {
-        "res": ("abar",),
-        "noise": ("bbar",),
-    }  # arXiv 2308.13712: makes the path free to vary
+    # arXiv 2308.13712, partially path-independent generation: makes the path free to vary
+    alone = {"res": ("abar",), "noise": ("bbar",)}
     return alone.get(group[0], ("abar", "bbar")) if sampler.nets > 1 else ("abar", "bbar")
 
 

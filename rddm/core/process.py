@@ -121,7 +121,6 @@ Target = tuple[float | Tensor, float | Tensor, float | Tensor]
 
 RES: Target = (-1.0, 1.0, 0.0)
 NOISE: Target = (0.0, 0.0, 1.0)
-X0: Target = (1.0, 0.0, 0.0)
 
 
 def scale(weight: float | Tensor, image: Tensor) -> Tensor:

@@ -66,9 +66,8 @@ def optimizers(training: Training, network: Network) -> list[torch.optim.Optimiz
         SpecError: timm does not know the optimizer, or it does not take these settings.
     """
     modules = list(network.nets.values()) if training.per_network else [network]
-    fused: dict[str, Any] = (
-        {"fused": True} if training.optimizer in ("adam", "adamw") else {}
-    )  # 4 times as fast on a CPU
+    # one kernel for all weights, which is faster on CPU and GPU alike
+    fused: dict[str, Any] = {"fused": True} if training.optimizer in ("adam", "adamw") else {}
     try:
         return [
             create_optimizer_v2(
@@ -102,9 +101,8 @@ class Run:
         training, network = entity[Training], entity[Network]
         examples = Examples(entity[Task], training)
         accelerator = _accelerator(training)
-        set_seed(
-            training.seed, device_specific=True
-        )  # for networks that draw (dropout); another stream in each process
+        # for networks that draw (dropout); another stream in each process
+        set_seed(training.seed, device_specific=True)
         network.to(accelerator.device).train()
         ema = None
         if training.ema is not None:
