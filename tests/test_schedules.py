@@ -111,7 +111,7 @@ def test_sampling_equals_the_ddim_scheduler_of_diffusers(betas, steps, eta, seed
         eps, z = (torch.randn(ours.shape, generator=generator, dtype=torch.float64) for _ in range(2))
         prediction = decode(ours, path[now], [(noise_target, eps)], zero)
         prediction = clip_prediction(prediction) if clip else prediction
-        ours = reverse_step(prediction, path[now], path[to], eta**2, z)
+        ours = reverse_step(prediction, path[now], path[to], eta**2, lambda z=z: z)
         other = theirs.step(eps, now - 1, other, eta=eta, variance_noise=z if eta > 0 else None).prev_sample
     torch.testing.assert_close(ours, other, rtol=1e-9, atol=1e-9)
 

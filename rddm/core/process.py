@@ -9,7 +9,7 @@ images of any shape `(B, C, *S)`, and compute their coefficients in float64 befo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -37,10 +37,13 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """A process as float64 tables of T + 1 rows: A, B, C, and the variance gauge F.
+    """A process as float64 tables of T + 1 rows: A, B, C, the variance gauge F, and the prior at T.
 
     F is the accumulated gain of the Markov chain behind the marginals. It decides the posterior's variance and
     nothing else: F = 1 for RDDM, where steps only add; F = A for DDPM, where a step shrinks the image.
+
+    `prior` holds the weights of I_in and of noise in the state that sampling starts from. None stands for
+    (A_T + B_T, C_T): the path's own end, with I_in in place of the image that is not known yet.
 
     Raises:
         SpecError: a table is not finite, does not start at the clean image (A = 1, B = C = 0), has C < 0, or
@@ -51,6 +54,7 @@ class Path:
     B: Tensor
     C: Tensor
     F: Tensor
+    prior: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         tables = {"A": self.A, "B": self.B, "C": self.C, "F": self.F}
@@ -76,9 +80,11 @@ class Path:
             raise _bad_path(f"the noise level C / F falls from t = {int(falls.nonzero()[0, 0])} to the next")
 
     @classmethod
-    def dual(cls, abar: Tensor, bbar: Tensor, gauge: Tensor | None = None) -> Path:
+    def dual(
+        cls, abar: Tensor, bbar: Tensor, gauge: Tensor | None = None, prior: tuple[float, float] | None = None
+    ) -> Path:
         """RDDM's form from its two cumulative tables, `I_0 + abar_t I_res + bbar_t eps`."""
-        return cls(1 - abar, abar, bbar, torch.ones_like(abar) if gauge is None else gauge)
+        return cls(1 - abar, abar, bbar, torch.ones_like(abar) if gauge is None else gauge, prior)
 
     @property
     def T(self) -> int:
@@ -93,6 +99,11 @@ class Path:
         if self.A.ndim > 1 and index.ndim == 0:
             index = index[None]
         return Node(index.to(torch.float64), self.A[index], self.B[index], self.C[index], self.F[index])
+
+    def start(self, x_in: Tensor, noise: Tensor) -> Tensor:
+        """The state (B, C, *S) that sampling starts from, drawn from the prior at T with noise ~ N(0, I)."""
+        end = self[self.T]
+        return combine((end.A + end.B, end.C) if self.prior is None else self.prior, (x_in, noise))
 
     @property
     def posterior_variance(self) -> Tensor:
@@ -159,22 +170,30 @@ def posterior_std(now: Node, to: Node, eta: float) -> Tensor:
     `sigma^2 = eta C_s^2 (1 - rho_s^2 / rho_t^2)`, rho = C / F; for F = 1 that is the paper's
     `eta (bbar_t^2 - bbar_s^2) bbar_s^2 / bbar_t^2`. eta scales the variance: 0 is deterministic, 1 ancestral.
     """
-    # rho_s / rho_t is 0/0 where no noise is left at all; there, sigma is 0 because C_s is.
-    ratio = to.C * now.F / torch.where(now.C > 0, to.F * now.C, 1.0)
-    return to.C * (eta * (1 - ratio**2)).clamp(min=0).sqrt()
+    # A state without noise (the pinned end of a bridge) has none to keep: all of C_s is drawn, whatever eta.
+    noisy = now.C > 0
+    ratio = to.C * now.F / torch.where(noisy, to.F * now.C, 1.0)
+    return to.C * torch.where(noisy, eta * (1 - ratio**2), 1.0).clamp(min=0).sqrt()
 
 
-def reverse_step(prediction: Prediction, now: Node, to: Node, eta: float = 0.0, z: Tensor | None = None) -> Tensor:
+def reverse_step(
+    prediction: Prediction, now: Node, to: Node, eta: float = 0.0, draw: Callable[[], Tensor] | None = None
+) -> Tensor:
     """The state at an earlier time s, (B, C, *S), drawn from q(I_s | I_t, I_0, I_res).
 
         I_s = A_s x0 + B_s (x0 + res) + sqrt(C_s^2 - sigma^2) eps + sigma z
 
-    Its marginal is the path's for every eta; z ~ N(0, I) may be None when eta is 0.
+    Its marginal is the path's for every eta. `draw` gives z ~ N(0, I), and is called where sigma is above 0: for
+    eta > 0, and on the way from a state that holds no noise to one that does.
     """
     sigma = posterior_std(now, to, eta)
     kept = (to.C**2 - sigma**2).clamp(min=0).sqrt()
     mean = combine((to.A + to.B, to.B, kept), (prediction.x0, prediction.res, prediction.eps))
-    return mean if z is None else mean + scale(sigma, z)
+    if not sigma.any():
+        return mean
+    if draw is None:
+        raise SpecError("Spec", [(("sampler",), f"the step from t = {now.t.tolist()} draws noise; give it `draw`")])
+    return mean + scale(sigma, draw())
 
 
 def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in: Tensor) -> Prediction:

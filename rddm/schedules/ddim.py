@@ -23,7 +23,8 @@ class DDIM(Schedule):
     `betas` is a named schedule or a table of T numbers in [0, 1):
     "linear" from beta_start to beta_end; "scaled-linear", linear in sqrt(beta); "squared-cosine", from
     `cos^2((t/T + 0.008) / 1.008 * pi/2)` with beta capped at 0.999 (Nichol and Dhariwal 2021, eq. 17).
-    The path carries DDPM's variance gauge F = 1 - abar; eta here is the square of DDIM's.
+    The path carries DDPM's variance gauge F = 1 - abar; eta here is the square of DDIM's. Sampling starts from
+    I_in + eps, with noise of variance 1 as DDPM has it, where the path's own end has bbar_T^2.
 
     Source: arXiv 2308.13712, conversion from DDIM.
     """
@@ -36,7 +37,7 @@ class DDIM(Schedule):
 
     def path(self) -> Path:
         ac = torch.cat([torch.ones(1, dtype=torch.float64), (1 - self._table()).cumprod(0)])
-        return Path.dual(1 - ac.sqrt(), (1 - ac).sqrt(), gauge=ac.sqrt())
+        return Path.dual(1 - ac.sqrt(), (1 - ac).sqrt(), gauge=ac.sqrt(), prior=(1.0, 1.0))
 
     def _table(self) -> Tensor:
         if not isinstance(self.betas, str):

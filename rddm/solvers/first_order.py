@@ -33,4 +33,4 @@ class FirstOrder(Solver):
         memory: Any,
     ) -> tuple[Tensor, Prediction, None]:
         prediction = predict(x, now)
-        return reverse_step(prediction, now, to, eta, draw() if eta > 0 else None), prediction, None
+        return reverse_step(prediction, now, to, eta, draw), prediction, None

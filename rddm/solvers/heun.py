@@ -42,7 +42,7 @@ class Heun(Solver):
         if eta > 0:
             raise SpecError("Spec", [(("sampler", "eta"), f"must be 0 for the solver heun; given {eta}")])
         here = predict(x, now)
-        state = reverse_step(here, now, to)
+        state = reverse_step(here, now, to, 0.0, draw)
         if (to.t > 0).all():
             there = predict(state, to)
             steps = ((to.A - now.A) / 2, (to.B - now.B) / 2, (to.C - now.C) / 2)

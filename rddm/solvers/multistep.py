@@ -44,7 +44,7 @@ class Multistep(Solver):
         memory: Any,
     ) -> tuple[Tensor, Prediction, tuple[Node, Prediction]]:
         found = predict(x, now)
-        state = reverse_step(found, now, to, eta, draw() if eta > 0 else None)
+        state = reverse_step(found, now, to, eta, draw)
         if memory is not None and not (self.lower_last and (to.t == 0).all()):
             before, past = memory
             image, source, noise = (

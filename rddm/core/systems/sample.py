@@ -15,7 +15,7 @@ from rddm.core.errors import ShapeError, SpecError
 from rddm.core.kinds import Sampler, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
-from rddm.core.process import Node, Path, Prediction, clip, combine, decode
+from rddm.core.process import Node, Path, Prediction, clip, decode
 
 Generators = Generator | Sequence[Generator]
 
@@ -41,7 +41,7 @@ def trajectory(
 ) -> Iterator[State]:
     """The states from the first step to the clean image, one by one; needs Path, Sampler, Task and Network.
 
-    Starts from `I_T = (A_T + B_T) I_in + C_T noise`.
+    Starts from the path's prior, `I_T = (A_T + B_T) I_in + C_T noise` unless the schedule says another.
 
     Args:
         x_in: input images (B, C, *S) in [-1, 1].
@@ -87,8 +87,7 @@ def trajectory(
         return clip(prediction) if sampler.clip else prediction
 
     nodes = sampler.nodes(path.T, steps)
-    end = path[nodes[0]]
-    x, memory = combine((end.A + end.B, end.C), (x_in, draw() if noise is None else noise.to(x_in))), None
+    x, memory = path.start(x_in, draw() if noise is None else noise.to(x_in)), None
     for step, (now, to) in enumerate(pairwise(nodes), start=1):
         x, prediction, memory = sampler.solver.step(x, path[now], path[to], predict, draw, eta, memory)
         yield State(step, steps, x, prediction)
