@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from hypothesis import strategies as st
 
 from rddm.core import registry
+from rddm.core.component import Component
 from rddm.core.kinds import Sampler, Schedule
-from rddm.core.process import Prediction
+from rddm.core.process import Node, Path, Prediction
+
+C = TypeVar("C", bound=Component)
 
 shapes = st.sampled_from(["decreasing", "increasing", "mean"])
 powers = st.floats(0, 3)
@@ -28,6 +33,21 @@ PARAMETERS = {
 }
 
 
+#: What components cannot do without, by kind and name.
+REQUIRED = {
+    ("task", "paired"): {"train": "a", "eval": "b"},
+    ("source", "folder"): {"path": "x"},
+    ("grid", "times"): {"at": [1000, 300, 0]},
+    ("route", "curve"): {"points": [[1, 1], [0.2, 0.9], [0, 0]]},
+    ("route", "schedule"): {"schedule": "ddim"},
+}
+
+
+def component(base: type[C], name: str) -> C:
+    """A component with its defaults, and with what it requires."""
+    return registry.load(base, name)(**REQUIRED.get((base.kind, name), {}))
+
+
 def schedules() -> st.SearchStrategy[Schedule]:
     def build(name: str) -> st.SearchStrategy[Schedule]:
         return PARAMETERS.get(name, st.just({})).map(lambda keys: registry.load(Schedule, name)(**keys))
@@ -37,6 +57,18 @@ def schedules() -> st.SearchStrategy[Schedule]:
 
 def samplers() -> st.SearchStrategy[Sampler]:
     return st.sampled_from(registry.names("sampler")).map(lambda name: registry.load(Sampler, name)())
+
+
+def determined(sampler: Sampler, path: Path, node: Node) -> bool:
+    """Whether path, heads and, for a single head, I_in determine clean image and input well, by their singular values.
+
+    Where there is no noise, eps is 0 by definition, and no unknown.
+    """
+    rows = [(node.A, node.B, node.C), *sampler.targets(path, node).values()]
+    rows += [(0, 1, 0)] if len(sampler.heads) == 1 else []
+    unknowns = 2 if node.C == 0 else 3
+    system = torch.tensor([[float(part) for part in row] for row in rows], dtype=torch.float64)[:, :unknowns]
+    return bool(torch.linalg.svdvals(system)[-1] > 1e-3)
 
 
 @st.composite

@@ -17,7 +17,7 @@ ROOT = Path(rddm.__file__).parent
 LAYERS = [
     ["core.errors"],
     ["core.process", "core.component", "core.files"],
-    ["core.registry", "core.images"],
+    ["core.registry", "core.images", "core.heads"],
     ["core.named", "core.metrics"],
     ["core.kinds"],
     ["core.entity", "core.spec", "core.network"],
@@ -32,7 +32,7 @@ LAYERS = [
     ["__main__"],
 ]
 #: What a component may use of core; nothing else of rddm but its own package's private modules.
-FOR_COMPONENTS = {"core.kinds", "core.process", "core.errors", "core.named", "core.images"}
+FOR_COMPONENTS = {"core.kinds", "core.process", "core.heads", "core.errors", "core.named", "core.images"}
 PACKAGES = [f"{kind}s" for kind in registry.KINDS]
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rddm import SpecError
-from rddm.core.process import decode, forward, reverse_step
+from rddm.core.heads import decode
+from rddm.core.process import forward, reverse_step
 from rddm.samplers.sm_n import SMN
 from rddm.schedules.ddim import DDIM
 from rddm.schedules.power import Power
@@ -93,7 +94,7 @@ def test_sampling_equals_the_ddim_scheduler_of_diffusers(betas, steps, eta, seed
     """With I_in = 0 and eta_RDDM = eta_DDIM^2, step by step, in float64, for random betas, steps and eta."""
     from diffusers import DDIMScheduler
 
-    from rddm.core.process import clip as clip_prediction
+    from rddm.core.heads import clip as clip_prediction
 
     T = len(betas)
     path = DDIM(betas=tuple(betas)).path()
@@ -106,7 +107,7 @@ def test_sampling_equals_the_ddim_scheduler_of_diffusers(betas, steps, eta, seed
     generator = torch.Generator().manual_seed(seed)
     ours = other = torch.randn((2, 1, 3, 3), generator=generator, dtype=torch.float64)
     zero = torch.zeros_like(ours)
-    noise_target = SMN().targets(path[1])["noise"]
+    noise_target = SMN().targets(path, path[1])["noise"]
     for now, to in itertools.pairwise(nodes):
         eps, z = (torch.randn(ours.shape, generator=generator, dtype=torch.float64) for _ in range(2))
         prediction = decode(ours, path[now], [(noise_target, eps)], zero)

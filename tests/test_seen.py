@@ -72,13 +72,20 @@ def test_sampling_shows_the_state_then_the_input_both_in_minus_1_to_1_and_tells_
     torch.testing.assert_close(second[:, :3], image * 2 - 1 + trainer[Path].C[5].float() * noise)
 
 
-def test_a_path_that_ends_short_of_the_input_starts_at_its_end_with_the_input_for_the_image():
+def test_a_ddpm_path_starts_from_the_input_and_unit_noise():
     task = {"name": "paired", "train": "a", "eval": "b"}
     trainer = rddm.build(rddm.Spec(task=task, sampler=SMRes(), schedule="ddim", backbone=SpyBackbone()))
     image, noise = torch.rand(1, 3, 4, 4), torch.randn(1, 3, 4, 4)
     trainer.restore(image, noise=noise, steps=1)
     state = spy(trainer).seen[0][0][:, :3]
-    torch.testing.assert_close(state, image * 2 - 1 + trainer[Path].C[-1].float() * noise)
+    torch.testing.assert_close(state, image * 2 - 1 + noise)
+
+
+def test_a_path_without_a_prior_starts_at_its_end_with_the_input_for_the_image():
+    image, noise = torch.rand(1, 3, 4, 4), torch.randn(1, 3, 4, 4)
+    trainer = trainer_of(SMRes(steps=1), Power(beta_T2=0.25))
+    trainer.restore(image, noise=noise)
+    torch.testing.assert_close(spy(trainer).seen[0][0][:, :3], image * 2 - 1 + 0.5 * noise)
 
 
 def test_the_path_clock_counts_in_the_schedule_s_own_steps():
@@ -100,7 +107,7 @@ def test_other_sizes_are_padded_by_reflection_and_thin_ones_by_their_edge():
 
 
 def test_clipping_keeps_the_image_in_range_and_can_be_left_out():
-    for clip, top in ((True, 1.0), (False, 2.0)):
+    for clip, top in (("x0", 1.0), ("none", 2.0)):
         trainer = trainer_of(SMRes(steps=1, clip=clip), Power(beta_T2=0))
         with torch.no_grad():
             spy(trainer).value.fill_(-1.0)  # residual -1 at I_in = 1: the clean image would be 2

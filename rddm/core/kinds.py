@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Generator, Tensor, nn
 
-    from rddm.core.process import Node, Path, Prediction, Target
+    from rddm.core.heads import Target
+    from rddm.core.process import Node, Path, Prediction
 
 
 class Schedule(Component):
@@ -62,6 +63,28 @@ class Solver(Component):
         """
 
 
+class Grid(Component):
+    """Which of a path's times sampling visits."""
+
+    kind: ClassVar[str] = "grid"
+
+    truncated: ClassVar[bool] = False  # whether it may start below T or end above 0, as some published samplers do
+
+    @abstractmethod
+    def times(self, path: Path, steps: int) -> list[int]:
+        """Falling integer times from T to 0, steps + 1 of them; a grid with a number of its own ignores `steps`."""
+
+
+class Route(Component):
+    """The curve in the (abar, bbar) plane along which sampling goes, where it is not the one of training."""
+
+    kind: ClassVar[str] = "route"
+
+    @abstractmethod
+    def path(self, own: Path) -> Path:
+        """The path to sample along, by a network that was trained along `own`."""
+
+
 class Sampler(Component):
     """What the network predicts, and how an image is sampled from that: the paper's sampling method (SM)."""
 
@@ -70,7 +93,13 @@ class Sampler(Component):
     steps: int = Field(default=5, ge=1, description="sampling steps, 1 .. T")
     eta: float = Field(default=0.0, ge=0, le=1, description="share of the posterior variance drawn anew")
     solver: Named[Solver] = Field(default_factory=lambda: resolve(Solver, "first-order"))
-    clip: bool = Field(default=True, description="clip the predicted clean image to [-1, 1] at every step")
+    grid: Named[Grid] = Field(default_factory=lambda: resolve(Grid, "uniform"), description="the times visited")
+    route: Named[Route] | None = Field(default=None, description="another way than the one of training")
+    clip: Literal["x0", "residual", "none"] = Field(
+        default="x0",
+        description="what is clipped to [-1, 1] at every step: the predicted clean image; or, as the published"
+        " checkpoints were sampled, the residual; or nothing",
+    )
     clock: Literal["index", "path"] = Field(
         default="index",
         description="time that a network is told: t, or (abar_t T, bbar_t T)",
@@ -80,13 +109,8 @@ class Sampler(Component):
     heads: ClassVar[tuple[str, ...]]  # names of what the network predicts; samplers that share a head share its name
 
     @abstractmethod
-    def targets(self, node: Node) -> Mapping[str, Target]:
-        """What each head predicts at a node, by its name, as weights (p, q, r) of I_0, I_in and eps."""
-
-    def nodes(self, T: int, steps: int | None = None) -> list[int]:
-        """Times of the states that sampling visits, from T down to 0: `floor(T k / S)`, k = S .. 0."""
-        S = steps or self.steps
-        return [T * k // S for k in range(S, -1, -1)]
+    def targets(self, path: Path, node: Node) -> Mapping[str, Target]:
+        """What each head predicts at a node of the path, by its name, as weights (p, q, r) of I_0, I_in and eps."""
 
 
 class Backbone(Component):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rddm.core.errors import ShapeError, SpecError
 from rddm.core.kinds import Backbone, Sampler
-from rddm.core.process import Node, Path
+from rddm.core.process import Node
 
 Times = Mapping[str, Tensor]
 
@@ -36,14 +36,20 @@ class Network(nn.Module):
         )
         self.multiple, self.channels, self.backbone = backbone.multiple, channels, backbone.name
 
-    def times(self, path: Path, node: Node) -> Times:
-        """What each network is told of the time: (B, K) or (1, K), t or (abar T) and (bbar T)."""
-        dual = node.A + node.B
-        if (dual == 0).any() and any(clock != ("t",) for clock in self.clocks.values()):
-            raise SpecError(
-                "Spec", [(("sampler", "clock"), "'path' needs A + B above 0 along the schedule; use 'index'")]
-            )
-        values = {"t": node.t, "abar": node.B / dual * path.T, "bbar": node.C / dual * path.T}
+    @property
+    def told_index(self) -> bool:
+        """Whether a network is told the index t, and so knows the states of training's own path only."""
+        return any(clock == ("t",) for clock in self.clocks.values())
+
+    def times(self, T: int, node: Node) -> Times:
+        """What each network is told of the time: (B, K) or (1, K), t or (abar T) and (bbar T), T that of training."""
+        values = {"t": node.t}
+        if any(clock != ("t",) for clock in self.clocks.values()):
+            dual = node.A + node.B
+            if node.A.ndim > 1 or (dual == 0).any():
+                problem = "'path' needs one A and B for the whole image, and A + B above 0 all along; use 'index'"
+                raise SpecError("Spec", [(("sampler", "clock"), problem)])
+            values |= {"abar": node.B / dual * T, "bbar": node.C / dual * T}
         return {
             key: torch.stack([values[name].reshape(-1).float() for name in clock], dim=-1)
             for key, clock in self.clocks.items()

@@ -1,4 +1,4 @@
-"""The dual diffusion process: one path for the whole family, its forward and reverse steps, and decoding.
+"""The dual diffusion process: one path for the whole family, its forward and its reverse steps.
 
     I_t = A_t I_0 + B_t I_in + C_t eps,   eps ~ N(0, I)                                    (path)
 
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +45,7 @@ class Path:
 
     `prior` holds the weights of I_in and of noise in the state that sampling starts from. None stands for
     (A_T + B_T, C_T): the path's own end, with I_in in place of the image that is not known yet.
+    `corners` are times that every grid visits, for routes with legs.
 
     Raises:
         SpecError: a table is not finite, does not start at the clean image (A = 1, B = C = 0), has C < 0, or
@@ -55,6 +57,7 @@ class Path:
     C: Tensor
     F: Tensor
     prior: tuple[float, float] | None = None
+    corners: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         tables = {"A": self.A, "B": self.B, "C": self.C, "F": self.F}
@@ -80,11 +83,24 @@ class Path:
             raise _bad_path(f"the noise level C / F falls from t = {int(falls.nonzero()[0, 0])} to the next")
 
     @classmethod
-    def dual(
-        cls, abar: Tensor, bbar: Tensor, gauge: Tensor | None = None, prior: tuple[float, float] | None = None
-    ) -> Path:
-        """RDDM's form from its two cumulative tables, `I_0 + abar_t I_res + bbar_t eps`."""
-        return cls(1 - abar, abar, bbar, torch.ones_like(abar) if gauge is None else gauge, prior)
+    def dual(cls, abar: Tensor, bbar: Tensor, gauge: Tensor | None = None, **others: Any) -> Path:
+        """RDDM's form from its two cumulative tables, `I_0 + abar_t I_res + bbar_t eps`; F = 1 unless given."""
+        return cls(1 - abar, abar, bbar, torch.ones_like(abar) if gauge is None else gauge, **others)
+
+    def plane(self) -> tuple[Tensor, Tensor]:
+        """The cumulative tables (abar, bbar) of RDDM's form.
+
+        Raises:
+            SpecError: A + B is not 1 all along, so that the path is none of residual and noise alone.
+        """
+        if ((self.A + self.B - 1).abs() > 1e-12).any():
+            raise _bad_path("A + B is not 1 all along, so the path has no (abar, bbar) to go another way in")
+        return self.B, self.C
+
+    @property
+    def tables(self) -> tuple[Tensor, Tensor, Tensor]:
+        """A, B and C."""
+        return self.A, self.B, self.C
 
     @property
     def T(self) -> int:
@@ -114,6 +130,20 @@ class Path:
         return torch.stack([posterior_std(self[t], self[t - 1], 1.0) for t in range(1, self.T + 1)]) ** 2
 
 
+def spread(measure: Tensor, steps: int) -> list[int]:
+    """Falling times from T to 0 whose `measure` (T + 1,), which never falls with t, drops by about the same each step.
+
+    Times are rows, so where the measure is flat they move on by one row each.
+    """
+    T = len(measure) - 1
+    wanted = torch.linspace(float(measure[0]), float(measure[-1]), steps + 1, dtype=torch.float64)
+    rows = torch.bucketize(wanted, (measure[1:] + measure[:-1]) / 2).tolist()  # of the nearest value
+    rows[0], rows[-1] = 0, T
+    for k in range(1, steps):
+        rows[k] = min(max(rows[k], rows[k - 1] + 1), T - steps + k)
+    return rows[::-1]
+
+
 def _bad_path(message: str) -> SpecError:
     return SpecError("path", [((), message)])
 
@@ -125,13 +155,6 @@ class Prediction:
     x0: Tensor
     res: Tensor  # I_in - I_0
     eps: Tensor
-
-
-#: A linear target `p I_0 + q I_in + r eps` as (p, q, r): what a head of a network predicts.
-Target = tuple[float | Tensor, float | Tensor, float | Tensor]
-
-RES: Target = (-1.0, 1.0, 0.0)
-NOISE: Target = (0.0, 0.0, 1.0)
 
 
 def scale(weight: float | Tensor, image: Tensor) -> Tensor:
@@ -194,69 +217,3 @@ def reverse_step(
     if draw is None:
         raise SpecError("Spec", [(("sampler",), f"the step from t = {now.t.tolist()} draws noise; give it `draw`")])
     return mean + scale(sigma, draw())
-
-
-def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in: Tensor) -> Prediction:
-    """Clean image, residual and noise from the state and a network's heads.
-
-    One head is completed by the known I_in; two heads stand alone. Together with the path they are three linear
-    equations for (I_0, I_in, eps), solved in float64. Where the path itself says nothing about an unknown, its
-    equation is replaced by the best guess: without noise (C = 0) the noise is 0; where no trace of the clean
-    image is left (A = 0) the residual is 0, that is I_in stands for it. Nothing is divided by a patched zero.
-
-    Args:
-        x_t: state (B, C, *S).  heads: one or two pairs of target and prediction (B, C, *S).
-        x_in: the input image (B, C, *S).
-
-    Raises:
-        SpecError: the heads do not determine the clean image at this time.
-    """
-    equations = list(heads)
-    if len(equations) == 1:
-        equations.append(((0.0, 1.0, 0.0), x_in))
-    rows = [_row(target, node) for target, _ in equations]
-    system = torch.stack([_row((node.A, node.B, node.C), node), *rows], dim=-2)  # (..., 3 equations, 3 unknowns)
-    state, singular = x_t, _singular(system)
-    if singular.any():
-        noiseless = (system[..., :, 2] == 0).all(-1)  # no equation mentions the noise
-        silent = torch.where(noiseless[..., None], _row(NOISE, node), _row(RES, node))
-        system = torch.where(singular[..., None, None], torch.stack([silent, *rows], dim=-2), system)
-        state = scale((~singular).to(torch.float64), x_t)
-        guessed = noiseless | (node.A.abs() <= ROUNDING)
-        if (singular & ~guessed).any() or _singular(system).any():
-            message = f"its heads do not determine the clean image at t = {node.t.tolist()}"
-            raise SpecError("sampler", [((), message)])
-    inverse = torch.linalg.inv(system)
-    knowns = [state, *(value for _, value in equations)]
-    x0, source, eps = (combine(inverse[..., i, :].unbind(-1), knowns) for i in range(3))
-    return Prediction(x0, source - x0, eps)
-
-
-#: What float64 rounding leaves of a coefficient, or of a determinant over its rows' lengths, that should be 0.
-ROUNDING = 8 * torch.finfo(torch.float64).eps
-
-
-def _singular(system: Tensor) -> Tensor:
-    lengths = torch.linalg.vector_norm(system, dim=-1)
-    rounded: Tensor = torch.linalg.det(system).abs() <= ROUNDING * lengths.prod(dim=-1)
-    return rounded
-
-
-def _row(target: Target, node: Node) -> Tensor:
-    columns = [torch.as_tensor(part, dtype=torch.float64).expand(node.A.shape) for part in target]
-    return torch.stack(columns, dim=-1)
-
-
-def encode(target: Target, truth: Prediction) -> Tensor:
-    """The value of a target `p I_0 + q I_in + r eps`, (B, C, *S)."""
-    p, q, r = target
-    return combine((p, q, r), (truth.x0, truth.x0 + truth.res, truth.eps))
-
-
-def clip(prediction: Prediction, low: float = -1.0, high: float = 1.0) -> Prediction:
-    """The prediction with its clean image clipped to the image range; I_in and the noise stay as they are.
-
-    The residual lives in [-2, 2] and is never clipped itself, so a pixel may change by the whole range.
-    """
-    x0 = prediction.x0.clamp(low, high)
-    return Prediction(x0, prediction.res + (prediction.x0 - x0), prediction.eps)

@@ -20,7 +20,7 @@ from rddm.core.network import Network
 from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
 from rddm.core.systems.evaluate import evaluate
-from rddm.core.systems.sample import Generators, restore
+from rddm.core.systems.sample import Generators, itinerary, restore
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,9 +64,7 @@ class Trainer(Entity):
             problem = "fp16 scales the gradients of one optimizer only; use bf16, or per_network: false"
             raise SpecError("Spec", [(("training", "precision"), problem)])
         path = _path(spec.schedule)
-        if spec.sampler.steps > path.T:
-            problem = f"must be at most the schedule's T = {path.T}; given {spec.sampler.steps}"
-            raise SpecError("Spec", [(("sampler", "steps"), problem)])
+        itinerary(Entity((path, spec.sampler)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(spec.training.seed)
             network = Network(spec.backbone, spec.sampler, spec.task.channels, spec.task.conditions)

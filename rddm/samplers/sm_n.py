@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from rddm.core.heads import NOISE, Target
 from rddm.core.kinds import Sampler
-from rddm.core.process import NOISE, Node, Target
+from rddm.core.process import Node, Path
 
 
 class SMN(Sampler):
@@ -20,5 +21,5 @@ class SMN(Sampler):
     nets: Literal[1] = 1
     heads: ClassVar[tuple[str, ...]] = ("noise",)
 
-    def targets(self, node: Node) -> Mapping[str, Target]:
+    def targets(self, path: Path, node: Node) -> Mapping[str, Target]:
         return {"noise": NOISE}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
+from rddm.core.heads import RES, Target
 from rddm.core.kinds import Sampler
-from rddm.core.process import RES, Node, Target
+from rddm.core.process import Node, Path
 
 
 class SMRes(Sampler):
@@ -19,5 +20,5 @@ class SMRes(Sampler):
     nets: Literal[1] = 1
     heads: ClassVar[tuple[str, ...]] = ("res",)
 
-    def targets(self, node: Node) -> Mapping[str, Target]:
+    def targets(self, path: Path, node: Node) -> Mapping[str, Target]:
         return {"res": RES}

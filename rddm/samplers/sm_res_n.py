@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from rddm.core.heads import NOISE, RES, Target
 from rddm.core.kinds import Sampler
-from rddm.core.process import NOISE, RES, Node, Target
+from rddm.core.process import Node, Path
 
 
 class SMResN(Sampler):
@@ -22,5 +23,5 @@ class SMResN(Sampler):
     nets: Literal[1, 2] = Field(default=2, description="one network with both heads, or one for each head")
     heads: ClassVar[tuple[str, ...]] = ("res", "noise")
 
-    def targets(self, node: Node) -> Mapping[str, Target]:
+    def targets(self, path: Path, node: Node) -> Mapping[str, Target]:
         return {"res": RES, "noise": NOISE}

@@ -46,7 +46,7 @@ class _Step(nn.Module):
     def __init__(self, entity: Entity) -> None:
         super().__init__()
         path, self.network, self.heads = entity[Path], entity[Network], entity[Sampler].heads
-        self.times = self.network.times(path, path[path.T // 2])
+        self.times = self.network.times(path.T, path[path.T // 2])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.network(x, self.times, self.heads).values())

@@ -12,10 +12,11 @@ from tqdm import tqdm
 
 from rddm.core.entity import Entity
 from rddm.core.errors import ShapeError, SpecError
+from rddm.core.heads import clip, clip_residual, decode
 from rddm.core.kinds import Sampler, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
-from rddm.core.process import Node, Path, Prediction, clip, decode
+from rddm.core.process import Node, Path, Prediction
 
 Generators = Generator | Sequence[Generator]
 
@@ -51,17 +52,18 @@ def trajectory(
         noise: the start noise itself, (B, C, *S), in place of a drawn one.
 
     Raises:
-        SpecError: steps above T, eta outside [0, 1], or a head that the network does not have.
+        SpecError: as `itinerary`; eta outside [0, 1]; a head that the network does not have; or a route that it
+            does not know.
         ShapeError: noise is not shaped like x_in, or generators are not one for each image.
     """
-    path, sampler, task, network = entity[Path], entity[Sampler], entity[Task], entity[Network]
-    steps, eta = sampler.steps if steps is None else steps, sampler.eta if eta is None else eta
-    if not isinstance(steps, int) or not 1 <= steps <= path.T:
-        raise SpecError(
-            "Spec", [(("sampler", "steps"), f"must be an integer in 1..{path.T}, the schedule's T; given {steps!r}")]
-        )
+    sampler, task, network = entity[Sampler], entity[Task], entity[Network]
+    eta = sampler.eta if eta is None else eta
+    path, times = itinerary(entity, steps)
     if not 0 <= eta <= 1:
         raise SpecError("Spec", [(("sampler", "eta"), f"must be in [0, 1]; given {eta}")])
+    if network.told_index and (path.corners or path.T != entity[Path].T):
+        problem = "leaves the states that a network told the index t knows; train one with sampler.clock=path"
+        raise SpecError("Spec", [(("sampler", "route"), problem)])
     if missing := set(sampler.heads) - set(network.heads):
         have = f"this network has {sorted(network.heads)}; sample by a method that needs no other"
         raise SpecError("sampler", [((), f"{sampler.name} needs the heads {sorted(missing)}; {have}")])
@@ -81,16 +83,47 @@ def trajectory(
 
     def predict(x: Tensor, node: Node) -> Prediction:
         seen = x if condition is None else torch.cat([x, condition], dim=1)
-        found = network(seen, network.times(path, node), sampler.heads)
-        heads = [(target, found[name].to(x.dtype)) for name, target in sampler.targets(node).items()]
-        prediction = decode(x, node, heads, x_in)
-        return clip(prediction) if sampler.clip else prediction
+        found = network(seen, network.times(entity[Path].T, node), sampler.heads)
+        targets = sampler.targets(path, node)
+        prediction = decode(x, node, [(target, found[name].to(x.dtype)) for name, target in targets.items()], x_in)
+        match sampler.clip:
+            case "x0":
+                return clip(prediction)
+            case "residual":
+                return clip_residual(prediction, x, node, x_in, list(targets.values()))
+        return prediction
 
-    nodes = sampler.nodes(path.T, steps)
     x, memory = path.start(x_in, draw() if noise is None else noise.to(x_in)), None
-    for step, (now, to) in enumerate(pairwise(nodes), start=1):
+    for step, (now, to) in enumerate(pairwise(times), start=1):
         x, prediction, memory = sampler.solver.step(x, path[now], path[to], predict, draw, eta, memory)
-        yield State(step, steps, x, prediction)
+        yield State(step, len(times) - 1, x, prediction)
+
+
+def itinerary(entity: Entity, steps: int | None = None) -> tuple[Path, list[int]]:
+    """The path that sampling goes along, and the times it visits there; needs Path and Sampler.
+
+    Raises:
+        SpecError: steps outside 1..T, a grid that has another number of steps, or one whose times do not fall from T
+            to 0.
+    """
+    sampler, own = entity[Sampler], entity[Path]
+    path = own if sampler.route is None else sampler.route.path(own)
+    wanted = sampler.steps if steps is None else steps
+    if not isinstance(wanted, int) or not 1 <= wanted <= path.T:
+        problem = f"must be an integer in 1..{path.T}, the T of what is sampled along; given {wanted!r}"
+        raise SpecError("Spec", [(("sampler", "steps"), problem)])
+    times = sampler.grid.times(path, wanted)
+    where, grid = ("sampler", "grid"), sampler.grid.name
+    if steps is not None and len(times) - 1 != steps:
+        raise SpecError("Spec", [(where, f"{grid!r} has {len(times) - 1} steps of its own; given steps={steps}")])
+    ends = len(times) > 1 and (sampler.grid.truncated or (times[0], times[-1]) == (path.T, 0))
+    if not ends or any(to >= now for now, to in pairwise(times)):
+        raise SpecError("Spec", [(where, f"{grid!r} must fall from T = {path.T} to 0, the clean image; gave {times}")])
+    for corner in path.corners:
+        if corner not in times and len(times) - 2 >= len(path.corners):
+            inner = [t for t in times[1:-1] if t not in path.corners]
+            times[times.index(min(inner, key=lambda t: abs(t - corner)))] = corner
+    return path, times
 
 
 def restore(
@@ -108,7 +141,8 @@ def restore(
 
     Args:
         image: (B, C, H, W) or (C, H, W), floating point in [0, 1], any H and W.
-        sampler: another method that the network's heads allow; given by name it keeps the spec's steps and eta.
+        sampler: another method that the network's heads allow, or a table of what differs, such as
+            {"solver": "heun"} or {"name": "sm-res", "route": "residual-first"}; what it does not say stays.
         steps, eta, generator, noise: as for `trajectory`.
         progress: show a bar over the steps.
 
@@ -141,7 +175,7 @@ def restore(
             generator=generator,
             noise=noise,
         )
-        total = entity[Sampler].steps if steps is None else steps
+        total = len(itinerary(entity, steps)[1]) - 1
         for state in tqdm(states, total=total, desc="restore", disable=not progress, leave=False):
             x = state.x
     restored = ((x.clone() + 1) / 2).clamp(0, 1).to(image)
@@ -153,7 +187,7 @@ def _other_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> Sa
         return other
     if not isinstance(other, str | dict):
         raise SpecError("Spec", [(("sampler",), f"must be a name, a table or a Sampler; given {other!r}")])
-    kept = {"steps": own.steps, "eta": own.eta, "solver": own.solver, "clip": own.clip}
+    kept = {key: getattr(own, key) for key in Sampler.model_fields if key not in ("nets", "clock")}
     return resolve(Sampler, kept | ({"name": other} if isinstance(other, str) else other))
 
 

@@ -26,10 +26,11 @@ from rddm.core.data import Batch, Examples, Reporter, batches, seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import LaunchError, SpecError, TrainingError
 from rddm.core.files import fresh_folder
+from rddm.core.heads import encode
 from rddm.core.kinds import Sampler, Task
 from rddm.core.network import Network
 from rddm.core.process import Path as Process
-from rddm.core.process import Prediction, encode, forward
+from rddm.core.process import Prediction, forward
 from rddm.core.spec import Spec, Training
 
 #: Where launchers say how many processes they started: torchrun, Open MPI, other MPIs, srun.
@@ -51,11 +52,11 @@ def losses(
     eps = torch.randn(x0.shape, generator=generator, device=device)
     x_t, condition = forward(x0, x_in, eps, node), task.condition(x_in)
     seen = x_t if condition is None else torch.cat([x_t, condition], dim=1)
-    found = network(seen, entity[Network].times(path, node))
+    found = network(seen, entity[Network].times(path.T, node))
     truth = Prediction(x0, x_in - x0, eps)
     return {
         head: LOSSES[training.loss](found[head].float(), encode(target, truth))
-        for head, target in sampler.targets(node).items()
+        for head, target in sampler.targets(path, node).items()
     }
 
 
