@@ -18,6 +18,8 @@ from rddm.backbones.unet import FullAttention, LinearAttention, ResBlock, UNet
 from rddm.core import registry
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone
+from rddm.core.network import Network
+from rddm.samplers.sm_res_n import SMResN
 
 NAMES = registry.names("backbone")
 SMALL = {  # others are tested with their defaults
@@ -195,6 +197,7 @@ def test_a_network_runs_under_autocast(name):
         ("unet", {"width": 0}, "width"),
         ("unet", {"multipliers": ()}, "multipliers"),
         ("unet", {"multipliers": (1, 0)}, "multipliers.1"),
+        ("unet", {"decoders": 3}, "decoders"),
         ("nafnet", {"width": 0}, "width"),
         ("nafnet", {"patch": 0}, "patch"),
         ("nafnet", {"enc_blocks": (1, 0)}, "enc_blocks.1"),
@@ -219,6 +222,11 @@ def test_a_size_that_cannot_be_built_is_refused(name, parameters, path):
 def test_parameters_count_as_written(recipe, parameters):
     with torch.device("meta"):
         assert count(recipe.build(6, 3, 1)) == parameters
+
+
+def test_a_shared_encoder_with_two_decoders_counts_what_the_published_one_does():
+    with torch.device("meta"):
+        assert count(UNet(decoders=2).build(6, 6, 1)) == 51_980_614
 
 
 def test_the_unet_costs_what_the_paper_measured_at_256():
@@ -261,14 +269,83 @@ def test_full_attention_weighs_values_by_the_softmax_of_their_likeness():
     torch.testing.assert_close(attention(x), x + y.transpose(1, 2).reshape(2, 16, 4, 6))
 
 
-def test_linear_attention_weighs_values_by_a_product_of_softmaxes():
+def test_linear_attention_weighs_values_by_a_product_of_softmaxes_over_pixels_and_the_root_of_the_width():
     attention = awake(LinearAttention(16))
     x = torch.randn(2, 16, 4, 6)
     q, k, v = heads(attention, x)  # (B, heads, N, d)
     weights = torch.einsum("bhid,bhjd->bhij", q.softmax(-1), k.softmax(-2))
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 24))
-    y = attention.out_norm(attention.out(torch.cat((weights @ v).unbind(1), dim=-1)))
+    y = torch.cat((weights @ v).unbind(1), dim=-1) / (24 * 32**0.5)
+    y = attention.out_norm(attention.out(y))
     torch.testing.assert_close(attention(x), x + y.transpose(1, 2).reshape(2, 16, 4, 6))
+
+
+def shared() -> UNet:
+    return UNet(width=8, multipliers=(1, 2), decoders=2)
+
+
+def test_each_of_two_decoders_gives_its_half_of_the_channels():
+    net = awake(shared().build(6, 6, 1)).eval()
+    x, time = given(shared())
+    before = net(x, time)
+    for k in (0, 1):
+        with torch.no_grad():
+            net.decoders[k].head.bias.add_(1)
+        moved = (net(x, time) - before).mean(dim=(0, 2, 3)) > 0.5
+        assert moved.tolist() == [k >= 0] * 3 + [k >= 1] * 3
+
+
+def test_of_two_decoders_the_first_sees_the_middle_alone_and_the_second_every_skip():
+    net = awake(shared().build(6, 6, 1)).eval()
+    deep, emb = torch.randn(2, 16, 4, 4), torch.randn(2, 32)
+    skips = [torch.randn(2, 8, 8, 8), *(torch.randn(2, 8, n, n) for n in (8, 8, 4, 4))]
+    alone, with_skips = (decoder(deep, emb, skips) for decoder in net.decoders)
+    assert torch.equal(net.decoders[0](deep, emb, []), alone)
+    for k in range(len(skips)):
+        others = [skip + (i == k) * torch.randn(skip.shape) for i, skip in enumerate(skips)]
+        assert (net.decoders[1](deep, emb, others) - with_skips).abs().amax() > 1e-3
+
+
+def test_gradients_reach_every_parameter_of_both_decoders():
+    net = awake(shared().build(6, 6, 2))
+    net(*given(shared(), times=2)).square().mean().backward()
+    assert not [key for key, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_a_shared_encoder_takes_every_size_inside_a_network():
+    network = Network(shared(), SMResN(nets=1), channels=3, conditions=3)
+    found = network(torch.randn(2, 6, 9, 15), {"res_noise": torch.tensor([[500.0]])})
+    assert {head: tuple(y.shape) for head, y in found.items()} == {"res": (2, 3, 9, 15), "noise": (2, 3, 9, 15)}
+
+
+def test_decoders_that_cannot_share_the_channels_equally_are_refused():
+    with pytest.raises(SpecError, match="decoders: 2 decoders cannot share 3 output channels equally.*decoders: 1"):
+        shared().build(6, 3, 1)
+
+
+def waves(net: nn.Module) -> nn.Module:
+    """The network with weights by a formula: 0.3 sin(k / 3 + j), k the index in parameter j; norms' scales plus 1."""
+    with torch.no_grad():
+        for j, (key, parameter) in enumerate(net.named_parameters()):
+            wave = 0.3 * torch.sin(torch.arange(parameter.numel(), dtype=torch.float64) / 3 + j)
+            parameter.copy_(wave.reshape(parameter.shape) + ("norm" in key and key.endswith("weight")))
+    return net
+
+
+@pytest.mark.parametrize(
+    ("decoders", "pixel"),
+    [
+        (1, [-0.370241, 0.153511, 0.950958]),
+        (2, [-0.486545, -0.162959, -0.317802, -1.047222, 0.153213, -0.060309]),
+    ],
+)
+def test_the_unet_computes_what_the_published_network_does(decoders, pixel):
+    # The pixels come from running the published implementation of arXiv 2308.13712 in float32 on these weights.
+    net = waves(UNet(width=8, multipliers=(1, 2), decoders=decoders).build(6, 3 * decoders, 1))
+    x = torch.sin(0.7 * torch.arange(6 * 8 * 12, dtype=torch.float64)).reshape(1, 6, 8, 12).float()
+    with torch.no_grad():
+        y = net(x, torch.tensor([[617.0]]))
+    torch.testing.assert_close(y[0, :, 5, 7], torch.tensor(pixel), atol=5e-5, rtol=0)
 
 
 def test_a_fresh_nafnet_predicts_nothing():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rddm.backbones._time import TimeEmbedding
+from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone, Positive
 
 GROUPS = 8  # of every group norm
@@ -21,7 +22,12 @@ class UNet(Backbone):
     """The paper's U-Net: at its defaults 36.26 M parameters, and 117.5 GMAC at 256x256 with 6 input channels.
 
     Level i works at 1 / 2^i of the size. Attention is linear in the number of pixels on every level, and full in
-    the middle only. Multiply-accumulates count convolutions and linear layers.
+    the middle only. Multiply-accumulates count convolutions and linear layers. With `decoders: 2` the encoder and
+    the middle are shared by two decoders, each of which gives half of the output channels, in order: the paper's
+    "1-Net, shared encoder". The first of them sees the middle alone, the second has the skips.
+
+    Raises:
+        SpecError: the output channels cannot be shared out equally.
 
     Source: RDDM (arXiv 2308.13712), whose network descends from DDPM's (arXiv 2006.11239, appendix B).
     """
@@ -31,19 +37,35 @@ class UNet(Backbone):
     multipliers: tuple[Positive, ...] = Field(
         default=(1, 2, 4, 8), min_length=1, description="channels that each level hands down, in widths"
     )
+    decoders: Literal[1, 2] = Field(default=1, description="2: one for each head, over a shared encoder")
 
     @property
     def multiple(self) -> int:
         return 1 << (len(self.multipliers) - 1)
 
     def build(self, in_chans: int, out_chans: int, times: int) -> UNetModule:
-        return UNetModule(self.width, self.multipliers, in_chans, out_chans, times)
+        if out_chans % self.decoders:
+            problem = (
+                f"{self.decoders} decoders cannot share {out_chans} output channels equally; a sampler with one head,"
+                " or a network for each head (sampler.nets: 2), needs decoders: 1"
+            )
+            raise SpecError("backbone", [(("decoders",), problem)])
+        skips = (True,) if self.decoders == 1 else (False, True)
+        return UNetModule(self.width, self.multipliers, skips, in_chans, out_chans, times)
 
 
 class UNetModule(nn.Module):
-    """x (B, in_chans, H, W) and time (B, times) -> (B, out_chans, H, W)."""
+    """x (B, in_chans, H, W) and time (B, times) -> (B, out_chans, H, W); a decoder for each of `skips`."""
 
-    def __init__(self, width: int, multipliers: tuple[int, ...], in_chans: int, out_chans: int, times: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        multipliers: tuple[int, ...],
+        skips: tuple[bool, ...],
+        in_chans: int,
+        out_chans: int,
+        times: int,
+    ) -> None:
         super().__init__()
         chans = [width, *(width * multiplier for multiplier in multipliers)]
         embed, last = 4 * width, len(multipliers) - 1
@@ -51,22 +73,17 @@ class UNetModule(nn.Module):
         self.stem = nn.Conv2d(in_chans, width, 7, padding=3)
         self.down = nn.ModuleList(Down(chans[i], chans[i + 1], embed, i < last) for i in range(last + 1))
         self.middle = Middle(chans[-1], embed)
-        self.up = nn.ModuleList(Up(chans[i + 1], chans[i], embed, i > 0) for i in range(last, -1, -1))
-        self.final = ResBlock(2 * width, width, embed)
-        self.head = nn.Conv2d(width, out_chans, 1)
+        self.decoders = nn.ModuleList(Decoder(chans, out_chans // len(skips), embed, each) for each in skips)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         emb = self.time(time)
-        stem = self.stem(x)
-        x, skips = stem, []
+        x = self.stem(x)
+        skips = [x]
         for down in self.down:
             x, *pair = down(x, emb)
-            skips.append(pair)
+            skips += pair
         x = self.middle(x, emb)
-        for up in self.up:
-            x = up(x, emb, *skips.pop())
-        y: Tensor = self.head(self.final(torch.cat([x, stem], dim=1), emb))
-        return y
+        return torch.cat([decoder(x, emb, skips) for decoder in self.decoders], dim=1)
 
 
 class Down(nn.Module):
@@ -100,22 +117,49 @@ class Middle(nn.Module):
         return y
 
 
+class Decoder(nn.Module):
+    """From the middle's output to the network's: the levels upwards, a block, and a 1x1 convolution.
+
+    `skips` are the stem's output and two of each level, in order; a decoder without skips leaves them alone.
+    """
+
+    def __init__(self, chans: list[int], out_chans: int, embed: int, skips: bool) -> None:
+        super().__init__()
+        self.skips = skips
+        last = len(chans) - 2
+        self.up = nn.ModuleList(Up(chans[i + 1], chans[i], embed, i > 0, skips) for i in range(last, -1, -1))
+        self.final = ResBlock((1 + skips) * chans[0], chans[0], embed)
+        self.head = nn.Conv2d(chans[0], out_chans, 1)
+
+    def forward(self, x: Tensor, emb: Tensor, skips: list[Tensor]) -> Tensor:
+        stack = list(skips) if self.skips else []
+        for up in self.up:
+            x = up(x, emb, stack)
+        y: Tensor = self.head(self.final(_join(x, stack), emb))
+        return y
+
+
 class Up(nn.Module):
     """The mirror of Down, whose skips it takes: two blocks, attention, twice the size (the same on the last)."""
 
-    def __init__(self, chans: int, out_chans: int, embed: int, double: bool) -> None:
+    def __init__(self, chans: int, out_chans: int, embed: int, double: bool, skips: bool) -> None:
         super().__init__()
-        self.first = ResBlock(chans + out_chans, chans, embed)
-        self.second = ResBlock(chans + out_chans, chans, embed)
+        joined = chans + out_chans if skips else chans
+        self.first = ResBlock(joined, chans, embed)
+        self.second = ResBlock(joined, chans, embed)
         self.attention = LinearAttention(chans)
         self.resize = nn.Upsample(scale_factor=2.0, mode="nearest") if double else nn.Identity()
         self.conv = nn.Conv2d(chans, out_chans, 3, padding=1)
 
-    def forward(self, x: Tensor, emb: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        x = self.first(torch.cat([x, second], dim=1), emb)
-        x = self.second(torch.cat([x, first], dim=1), emb)
+    def forward(self, x: Tensor, emb: Tensor, stack: list[Tensor]) -> Tensor:
+        x = self.first(_join(x, stack), emb)
+        x = self.second(_join(x, stack), emb)
         y: Tensor = self.conv(self.resize(self.attention(x)))
         return y
+
+
+def _join(x: Tensor, stack: list[Tensor]) -> Tensor:
+    return torch.cat([x, stack.pop()], dim=1) if stack else x
 
 
 class ResBlock(nn.Module):
@@ -142,9 +186,12 @@ class ResBlock(nn.Module):
 
 
 class LinearAttention(nn.Module):
-    """x + norm(out(softmax_d(q) (softmax_n(k)^T v))), linear in the number n of pixels; pre-normed.
+    """x + norm(out(softmax_d(q) (softmax_n(k)^T v) / (n sqrt(d)))), linear in the number n of pixels; pre-normed.
 
-    Source: Shen et al. 2018, "Efficient Attention" (arXiv 1812.01243), section 3.2.
+    Over large images the attended values are so small that the last norm's eps and the bias before it count: the
+    factor 1 / (n sqrt(d)) is part of the function that published weights were trained for.
+
+    Source: Shen et al. 2018, "Efficient Attention" (arXiv 1812.01243), section 3.2; the factor is RDDM's.
     """
 
     def __init__(self, chans: int) -> None:
@@ -156,7 +203,7 @@ class LinearAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = _heads(self.qkv(self.norm(x.flatten(2).mT)))  # (B, heads, N, d)
-        context = k.softmax(dim=-2).mT @ v  # (B, heads, d, d)
+        context = k.softmax(dim=-2).mT @ v / (k.shape[-2] * HEAD_WIDTH**0.5)  # (B, heads, d, d)
         y = (q.softmax(dim=-1) @ context).transpose(1, 2).flatten(2)  # (B, N, heads * d)
         x = x + self.out_norm(self.out(y)).mT.reshape(x.shape)
         return x
