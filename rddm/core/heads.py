@@ -42,7 +42,9 @@ def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in
     system = torch.stack([_row((node.A, node.B, node.C), node), *rows], dim=-2)  # (..., 3 equations, 3 unknowns)
     state, singular = x_t, _singular(system)
     if singular.any():
-        noiseless, unseen = ((system[..., :, i] == 0).all(-1) for i in (2, 1))  # what no equation mentions
+        unmentioned, unseen = ((system[..., :, i] == 0).all(-1) for i in (2, 1))
+        enough = ~_singular(torch.stack([_row(NOISE, node), *rows], dim=-2))  # without noise, as at a bridge's end
+        noiseless = (node.C == 0) & (unmentioned | enough)
         mute = noiseless & (system[..., 1, :] == 0).all(-1)  # nor does the head say anything: the path alone decides
         rest = torch.where(unseen[..., None], _row(INPUT, node), _row(RES, node))
         silent = torch.where(noiseless[..., None], _row(NOISE, node), rest)
