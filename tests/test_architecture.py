@@ -28,6 +28,8 @@ LAYERS = [
     ["core.systems.fit"],
     ["core.trainer"],
     [""],
+    ["cli._app"],
+    ["cli.models", "cli.parts"],
     ["cli"],
     ["__main__"],
 ]

@@ -179,6 +179,7 @@ class Task(Component):
 
     kind: ClassVar[str] = "task"
 
+    target_known: ClassVar[bool] = True  # of every single output; else outputs and targets are compared as sets
     channels: int = Field(default=3, ge=1, description="channels of the images, 1 for grey, 3 for RGB")
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+from torchvision.utils import make_grid
 
 from rddm.core.files import fresh_file
 from rddm.core.images import as_channels, to_array
@@ -34,6 +37,20 @@ def side_by_side(results: Sequence[Result], file: Path) -> None:
         top += row.height
     with fresh_file(file) as temporary:
         sheet.save(temporary)
+
+
+def sheet(images: Tensor, file: Path) -> None:
+    """Write images (N, C, H, W) in [0, 1] as one PNG, side by side in about a square; small ones enlarged, unsmoothed.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    enlarge = max(1, 64 // max(images.shape[-2:]))
+    shown = images[:, :1] if images.shape[1] == 2 else images[:, :3]
+    shown = shown.repeat_interleave(enlarge, -1).repeat_interleave(enlarge, -2)
+    grid = make_grid(shown, nrow=math.ceil(math.sqrt(len(shown))), padding=2, pad_value=1.0)
+    with fresh_file(file) as temporary:
+        Image.fromarray(to_array(grid)).save(temporary)
 
 
 def _row(result: Result) -> Image.Image:

@@ -20,7 +20,7 @@ from rddm.core.network import Network
 from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
 from rddm.core.systems.evaluate import evaluate
-from rddm.core.systems.sample import Generators, itinerary, restore
+from rddm.core.systems.sample import Generators, itinerary, restore, sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,6 +108,33 @@ class Trainer(Entity):
     ) -> Tensor:
         """Restored images (B, C, H, W) or (C, H, W) in [0, 1]; see `rddm.core.systems.sample.restore`."""
         return restore(self, image, noise=noise, progress=progress, **options)
+
+    def sample(
+        self,
+        count: int | None = None,
+        *,
+        noise: Tensor | None = None,
+        size: Sequence[int] | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        eta: float | None = None,
+        sampler: Sampler | str | dict[str, object] | None = None,
+        batch: int = 64,
+        progress: bool = False,
+    ) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] drawn from noise; see `rddm.core.systems.sample.sample`."""
+        return sample(
+            self,
+            count,
+            noise=noise,
+            size=size,
+            seed=seed,
+            steps=steps,
+            eta=eta,
+            sampler=sampler,
+            batch=batch,
+            progress=progress,
+        )
 
     def evaluate(
         self, *, limit: int | None = None, progress: bool = False, **options: Unpack[Options]

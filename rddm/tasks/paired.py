@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from rddm.core import images
 from rddm.core.errors import DataError, ShapeError
 from rddm.core.kinds import Degradation, Record, Records, Source, Task
 from rddm.core.named import Named
+from rddm.tasks._crops import Augment, cropped, described, opened
 
 
 class Paired(Task):
@@ -25,7 +24,7 @@ class Paired(Task):
     train: Named[Source] = Field(description="a folder, or a source")
     eval: Named[Source] = Field(description="a folder or source that training never sees")
     degradation: Named[Degradation] | None = Field(default=None, description="makes the inputs from clean images")
-    augment: Literal["none", "flip", "dihedral"] = Field(
+    augment: Augment = Field(
         default="flip",
         description="flip: mirrored left to right half of the time; dihedral: all eight flips and turns",
     )
@@ -48,16 +47,7 @@ class Paired(Task):
         source = record.get("input", target)
         if target.shape[:2] != source.shape[:2]:
             raise DataError(f"input and target differ in size: {source.shape[:2]} and {target.shape[:2]}")
-        if crop is not None:
-            rows, cols = (
-                slice(start, start + want)
-                for want, have in zip(crop, target.shape[:2], strict=True)
-                for start in (int(torch.randint(have - want + 1, (), generator=generator)),)
-            )
-            target, source = target[rows, cols], source[rows, cols]
-        pair = [images.to_tensor(images.as_channels(image, self.channels)) for image in (target, source)]
-        if crop is not None:
-            pair = self._turned(pair, generator)
+        pair = cropped((target, source), self.channels, crop, self.augment, generator)
         if self.degradation is not None:
             pair[1] = self.degradation(pair[0], generator)
             if pair[1].shape != pair[0].shape or not (pair[1].min() >= 0 and pair[1].max() <= 1):
@@ -67,25 +57,8 @@ class Paired(Task):
                 )
         return {"target": pair[0], "input": pair[1]}
 
-    def _turned(self, pair: list[Tensor], generator: Generator) -> list[Tensor]:
-        mirror, upside_down, turn = torch.rand(3, generator=generator) < 0.5
-        if self.augment != "none" and mirror:
-            pair = [image.flip(-1) for image in pair]
-        if self.augment == "dihedral" and upside_down:
-            pair = [image.flip(-2) for image in pair]
-        if self.augment == "dihedral" and turn and pair[0].shape[-1] == pair[0].shape[-2]:
-            pair = [image.transpose(-1, -2) for image in pair]
-        return [image.contiguous() for image in pair]
-
     def _checked(self, source: Source, role: str) -> Records:
-        records = source.open()
-        where = f"task.{role} ({getattr(source, 'path', source.name)})"
-        if len(records) == 0 or len(set(records.names)) != len(records):
-            raise DataError(
-                f"{where} must give examples of different names; source {source.name!r} gave {len(records)}"
-            )
-        if "target" not in records.roles:
-            raise DataError(f"{where} gives {sorted(records.roles)}; source {source.name!r} must give 'target'")
+        records, where = opened(source, role), described(source, role)
         if "input" in records.roles and self.degradation is not None:
             raise DataError(f"{where} has inputs of its own; take task.degradation away")
         if "input" not in records.roles and self.degradation is None:

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 from zlib import crc32
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -17,7 +18,8 @@ from rddm.core.data import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import DataError
 from rddm.core.kinds import Task
-from rddm.core.systems.sample import restore
+from rddm.core.spec import Training
+from rddm.core.systems.sample import restore, sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +75,31 @@ def mean(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {key: fmean(image[key] for image in scores.values()) for key in first}
 
 
+def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[Tensor, Tensor]:
+    """As many drawn images as there are evaluation images, and those, both (N, C, H, W) in [0, 1] at training's size.
+
+    Raises:
+        DataError: no evaluation image can be read.
+    """
+    task, size = entity[Task], entity[Training].crop_size
+    records = task.eval_records()
+    found = []
+    for index in range(min(limit or len(records), len(records))):
+        name = records.names[index]
+        try:
+            found.append(task.example(records[index], size, seeded(crc32(name.encode())))["target"])
+        except DataError as error:
+            warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
+    if not found:
+        raise DataError("no evaluation image could be read")
+    return sample(entity, len(found), size=size, **options), torch.stack(found)
+
+
 def evaluate(entity: Entity, *, limit: int | None = None, progress: bool = False, **options: Any) -> dict[str, Any]:
     """Mean scores over the evaluation images, with those of the untouched input beside them.
+
+    Of a task that knows no target for each output (generation): the distance of a set of drawn images from the
+    evaluation images, `{"swd": ..., "images": how many, "per_image": {}}`.
 
     `{"psnr", "ssim", "psnr_y", "ssim_y", "input_psnr", ..., "images": how many, "per_image": {name: scores}}`; see
     `rddm.core.metrics` for the conventions.
@@ -82,6 +107,9 @@ def evaluate(entity: Entity, *, limit: int | None = None, progress: bool = False
     Raises:
         DataError: no evaluation image can be read.
     """
+    if not entity[Task].target_known:
+        images, targets = sets(entity, limit=limit, progress=progress, **options)
+        return {**metrics.distance(images, targets), "images": len(images), "per_image": {}}
     total = min(limit or 10**9, len(entity[Task].eval_records()))
     found = tqdm(
         results(entity, limit=limit, **options),

@@ -18,18 +18,18 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from rddm.core import checkpoint
+from rddm.core import checkpoint, metrics
 from rddm.core.entity import Entity
 from rddm.core.errors import CheckpointError, OutputError, TrainingError
 from rddm.core.files import check_ours, fresh_file, to_json
 from rddm.core.kinds import Task
 from rddm.core.log import Log
-from rddm.core.pictures import side_by_side
+from rddm.core.pictures import sheet, side_by_side
 from rddm.core.spec import Spec, Training
-from rddm.core.systems.evaluate import mean, results
+from rddm.core.systems.evaluate import mean, results, sets
 from rddm.core.systems.train import Run, agree, average, gather
 
-PICTURED = 4  # images in a sample sheet
+PICTURED, DRAWN = 4, 64  # images in a sample sheet: restored, each with input and target, and drawn
 
 
 def fit(
@@ -170,28 +170,48 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[str, Any]:
-    network, rank = run.network, run.accelerator.process_index
+    network = run.network
     training_mode = network.training
     network.eval()
-    found = results(run.entity.replace(network), limit=limit, part=(rank, run.world))
-    shown = list(islice(found, PICTURED))
-    scores = {result.name: dict(result.scores) for result in shown} | {r.name: dict(r.scores) for r in found}
+    measure = _restored if run.entity[Task].target_known else _drawn
+    validation, compared = measure(run, out if log else None, limit)
     network.train(training_mode)
-    scores = {name: one for part in gather(run.accelerator, scores) for name, one in sorted(part.items())}
-    means = mean(scores)
-    compared = run.entity[Task].eval_records().names[: run.entity[Training].eval_images]  # always the same images
-    psnr = mean({name: scores[name] for name in compared if name in scores} or scores)["psnr"]
-    better, run.best = psnr > run.best, max(run.best, psnr)
-    validation = {**means, "images": len(scores), "per_image": scores}
+    key, sign = metrics.HEADLINES[run.entity[Task].target_known]
+    better, run.best = sign * compared[key] > run.best, max(run.best, sign * compared[key])
     if log:
+        means = {name: value for name, value in validation.items() if name not in ("images", "per_image")}
         log.write(run.step, means, prefix="eval_")
-        if shown:
-            side_by_side(shown, out / "samples" / f"step_{run.step:08d}.png")
         with fresh_file(out / "evaluation.json") as file:
             file.write_text(to_json({"step": run.step, **validation}, indent=1), encoding="utf-8")
         if better:
             checkpoint.write_model(out / "checkpoints" / "best", run.entity[Spec], network)
     return validation
+
+
+def _restored(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any], dict[str, float]]:
+    # the validation, and the means that validations are compared by: over the same images each time
+    part = run.accelerator.process_index, run.world
+    found = results(run.entity.replace(run.network), limit=limit, part=part)
+    shown = list(islice(found, PICTURED))
+    own = {result.name: dict(result.scores) for result in shown} | {r.name: dict(r.scores) for r in found}
+    scores = {name: one for part in gather(run.accelerator, own) for name, one in sorted(part.items())}
+    if out and shown:
+        side_by_side(shown, out / "samples" / f"step_{run.step:08d}.png")
+    names = run.entity[Task].eval_records().names[: run.entity[Training].eval_images]
+    compared = mean({name: scores[name] for name in names if name in scores} or scores)
+    return {**mean(scores), "images": len(scores), "per_image": scores}, compared
+
+
+def _drawn(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any], dict[str, float]]:
+    # one process draws for all
+    scores: dict[str, Any] = {}
+    if run.accelerator.is_main_process:
+        images, targets = sets(run.entity.replace(run.network), limit=limit)
+        scores = {**metrics.distance(images, targets), "images": len(images), "per_image": {}}
+        if out:
+            sheet(images[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")
+    scores = gather(run.accelerator, scores)[0]
+    return scores, scores
 
 
 def _save(run: Run, out: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 from tqdm import tqdm
 
+from rddm.core.data import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import ShapeError, SpecError
 from rddm.core.heads import clip, clip_residual, decode
@@ -17,6 +18,7 @@ from rddm.core.kinds import Sampler, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
 from rddm.core.process import Node, Path, Prediction
+from rddm.core.spec import Training
 
 Generators = Generator | Sequence[Generator]
 
@@ -180,6 +182,66 @@ def restore(
             x = state.x
     restored = ((x.clone() + 1) / 2).clamp(0, 1).to(image)
     return restored if image.ndim == 4 else restored[0]
+
+
+def sample(
+    entity: Entity,
+    count: int | None = None,
+    *,
+    noise: Tensor | None = None,
+    size: Sequence[int] | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    eta: float | None = None,
+    sampler: Sampler | str | dict[str, object] | None = None,
+    batch: int = 64,
+    progress: bool = False,
+) -> Tensor:
+    """Images (N, C, *S) in [0, 1] drawn from noise, for tasks whose I_in is 0.
+
+    Args:
+        count: how many, N; image n is drawn from (seed, n) alone, whatever N and the batch.
+        noise: the start noise itself, (N, C, *S), in place of count and size.
+        size: (H, W); by default that of training.
+        steps, eta, sampler: as for `restore`.
+        batch: images drawn together.
+        progress: show a bar over the batches.
+
+    Raises:
+        SpecError: the task's networks see an input, which this has not got; else as for `trajectory`.
+        ShapeError: neither or both of count and noise are given, or noise is not (N, C, *S).
+    """
+    task, network = entity[Task], entity[Network]
+    if task.target_known or task.conditions:
+        problem = f"task {task.name!r} turns inputs into images; use restore(image)"
+        raise SpecError("Spec", [(("task",), problem)])
+    if (count is None) == (noise is None):
+        raise ShapeError("give how many images to draw, count, or their start noise (N, C, *S)")
+    if noise is None:
+        assert count is not None
+        shape = (count, task.channels, *(entity[Training].crop_size if size is None else size))
+    else:
+        shape = tuple(noise.shape)
+    if len(shape) < 3 or shape[1] != task.channels or min(shape) < 1:
+        raise ShapeError(f"images are (N, {task.channels}, *S), of at least one each; given {shape}")
+    if sampler is not None:
+        entity = entity.replace(_other_sampler(entity[Sampler], sampler))
+    device, images = next(network.parameters()).device, []
+    with torch.inference_mode():
+        for first in tqdm(range(0, shape[0], batch), desc="sample", disable=not progress, leave=False):
+            numbers = range(first, min(first + batch, shape[0]))
+            states = trajectory(
+                entity,
+                torch.zeros(len(numbers), *shape[1:], device=device),
+                steps=steps,
+                eta=eta,
+                generator=[seeded(seed, 3, number) for number in numbers],
+                noise=None if noise is None else noise[first : first + batch],
+            )
+            for state in states:
+                x = state.x
+            images.append(((x + 1) / 2).clamp(0, 1).cpu())
+    return torch.cat(images).to("cpu" if noise is None else noise.device).clone()
 
 
 def _other_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> Sampler:

@@ -1,0 +1,157 @@
+"""The commands that train models and use them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rddm.cli._app import Assignments, Changes, Device, Eta, Overwrite, Run, SamplerName, SpecFile, Steps, app, size_of
+from rddm.core.errors import DataError
+
+if TYPE_CHECKING:
+    from rddm.core.trainer import Trainer
+
+ROWS = 40  # images in a printed table
+
+
+@app.command()
+def fit(
+    spec: SpecFile,
+    assignments: Assignments = None,
+    out: Annotated[Path | None, typer.Option(help="run folder; by default runs/<spec's name>")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the newest checkpoint in --out")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a model from a spec, tell how good it is, and leave a run folder."""
+    from rddm.core.spec import override, read_table
+    from rddm.core.trainer import build
+
+    folder = out or Path("runs") / spec.stem
+    trainer = build(override(read_table(spec), assignments or []))
+    scores = trainer.fit(folder, resume=resume, overwrite=overwrite)
+    if int(os.environ.get("RANK", "0")) == 0:
+        print_scores(scores)
+        picture = max((folder / "samples").glob("*.png"))
+        shown = "  (degraded | restored | target)" if scores["per_image"] else ""
+        print(f"run      {folder}\npicture  {picture}{shown}")
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@app.command()
+def restore(
+    run: Run,
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="image files or folders of them")],
+    out: Annotated[Path, typer.Option(help="folder for the results; names are kept, folders mirrored")],
+    steps: Steps = None,
+    eta: Eta = None,
+    sampler: SamplerName = None,
+    changes: Changes = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the start noise, the same for every image")] = 0,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Restore image files of any size. Grey, alpha and 16 bits are kept; nothing is resized.
+
+    An image that fails is named, the others are restored all the same, and the exit code is 1.
+    """
+    for given in inputs:  # before anything heavy is imported
+        if not given.exists():
+            raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
+    from rddm.core.systems.restore_files import plan, restore_files
+
+    jobs = plan(inputs, out, overwrite=overwrite)
+    options: dict[str, Any] = {"steps": steps, "eta": eta, "sampler": sampler}
+    failures = restore_files(_load(run, changes, device), jobs, seed=seed, **options)
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {out}")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sample(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="folder for the images, 000000.png and so on")],
+    count: Annotated[int, typer.Option(min=1, help="how many images")] = 16,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH or one side; by default that of training")] = None,
+    steps: Steps = None,
+    eta: Eta = None,
+    sampler: SamplerName = None,
+    changes: Changes = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="image n follows from (seed, n)")] = 0,
+    sheet: Annotated[Path | None, typer.Option(help="write all images side by side to this file, too")] = None,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw images from noise with a run of the task generation."""
+    from rddm.core import images, pictures
+    from rddm.core.files import fresh_folder
+
+    trainer = _load(run, changes, device)
+    shape = None if size is None else size_of(size)
+    found = trainer.sample(
+        count, size=shape, steps=steps, eta=eta, sampler=sampler, seed=seed, progress=sys.stderr.isatty()
+    )
+    with fresh_folder(out, overwrite=overwrite) as folder:
+        for number, image in enumerate(found):
+            images.write(folder / f"{number:06d}.png", images.to_array(image))
+    if sheet is not None:
+        pictures.sheet(found, sheet)
+    print(f"{count} images drawn to {out}")
+
+
+@app.command("eval")
+def evaluate(
+    run: Run,
+    assignments: Assignments = None,
+    steps: Steps = None,
+    eta: Eta = None,
+    sampler: SamplerName = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="the first so many images only")] = None,
+    json: Annotated[Path | None, typer.Option(help="write all scores to this file, too")] = None,
+    device: Device = None,
+) -> None:
+    """Measure a run on its evaluation images (or others: task.eval=FOLDER), next to the untouched input."""
+    from rddm.core.files import fresh_file, to_json
+
+    trainer = _load(run, assignments, device)
+    scores = trainer.evaluate(limit=limit, progress=sys.stderr.isatty(), steps=steps, eta=eta, sampler=sampler)
+    print_scores(scores)
+    if json is not None:
+        with fresh_file(json) as file:
+            file.write_text(to_json(scores, indent=1), encoding="utf-8")
+
+
+def print_scores(scores: dict[str, Any]) -> None:
+    """A table: a row for each of the first images and one for the mean, each metric of the input and of the output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    names = [key.removeprefix("input_") for key in scores if key.startswith("input_")]
+    if not names:  # a set of images, drawn
+        print(", ".join(f"{key} {value:.4f}" for key, value in scores.items() if isinstance(value, float)), end="")
+        print(f" over {scores['images']} images")
+        return
+    table = Table("image", *[f"{name} {end}" for name in names for end in ("in", "out")])
+    images = list(scores["per_image"].items())
+    rows = [*images[:ROWS], (f"mean of {scores['images']}", scores)]
+    for image, values in rows:
+        cells = [f"{values[key]:.{2 if 'psnr' in key else 4}f}" for name in names for key in (f"input_{name}", name)]
+        table.add_row(image, *cells, style="bold" if values is scores else None)
+    if len(images) > ROWS:
+        table.caption = f"the first {ROWS} of {len(images)} images; --json FILE and evaluation.json have all"
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def _load(run: Path, assignments: list[str] | None, device: str | None) -> Trainer:
+    from rddm.core.trainer import load
+
+    return load(run, device, overrides=assignments or [])

@@ -1,0 +1,97 @@
+"""Images in NumPy files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, overload
+
+import numpy as np
+from pydantic import Field
+
+from rddm.core.errors import DataError
+from rddm.core.images import Array
+from rddm.core.kinds import Record, Records, Source
+
+KINDS = (np.uint8, np.uint16, np.float16, np.float32, np.float64)
+
+
+class Arrays(Source):
+    """The images of a .npy or .npz file: (N, H, W) or (N, H, W, C), uint8, uint16, or floating point in [0, 1].
+
+    A .npy file holds targets, and is not read whole but mapped into memory. A .npz file holds arrays named
+    `target` and, for pairs, `input`, of the same N, H and W. An example's name is its number.
+    """
+
+    name: Literal["arrays"] = "arrays"
+    path: Path = Field(description="the file")
+    start: int = Field(default=0, ge=0, description="the first example taken")
+    stop: int | None = Field(default=None, ge=1, description="the example to stop before; all by default")
+
+    def open(self) -> ArrayRecords:
+        """The examples, floats still unchecked.
+
+        Raises:
+            DataError: the file is missing, holds no such arrays, or start and stop leave none.
+        """
+        file = Path(os.path.expanduser(self.path))
+        try:
+            found = np.load(file, mmap_mode="r", allow_pickle=False)
+            with_roles = {"target": found} if isinstance(found, np.ndarray) else dict(found)
+        except (OSError, ValueError, EOFError) as cause:
+            raise DataError(
+                f"{self.path} cannot be read as .npy or .npz (looked for {file.absolute()}): {cause}"
+            ) from cause
+        arrays = {role: with_roles[role] for role in ("target", "input") if role in with_roles}
+        if "target" not in arrays:
+            raise DataError(f"{self.path} holds {sorted(with_roles)}; name the array of the clean images 'target'")
+        for role, array in arrays.items():
+            if array.ndim not in (3, 4) or array.dtype not in KINDS:
+                given = f"{array.dtype} {array.shape}"
+                raise DataError(
+                    f"{role!r} in {self.path} must be (N, H, W[, C]), uint8, uint16 or float; given {given}"
+                )
+        if len({array.shape[:3] for array in arrays.values()}) > 1:
+            shapes = {role: array.shape for role, array in arrays.items()}
+            raise DataError(f"the arrays in {self.path} must have one N, H and W; given {shapes}")
+        stop = min(len(arrays["target"]), self.stop or len(arrays["target"]))
+        if self.start >= stop:
+            raise DataError(f"start={self.start} and stop={self.stop} leave none of {len(arrays['target'])} examples")
+        return ArrayRecords({role: array[self.start : stop] for role, array in arrays.items()}, self.start)
+
+
+class ArrayRecords(Records):
+    """Rows of arrays (N, H, W[, C]) as examples."""
+
+    def __init__(self, arrays: dict[str, Array], start: int) -> None:
+        self.arrays, self.roles = arrays, frozenset(arrays)
+        self.names = [f"{n:06d}" for n in range(start, start + len(arrays["target"]))]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return {role: self._row(role, index) for role in self.arrays}
+
+    def _row(self, role: str, index: int) -> Array:
+        row = np.asarray(self.arrays[role][index])
+        row = row[..., None] if row.ndim == 2 else row
+        if row.dtype.kind == "f":
+            row = row.astype(np.float32)
+            if not (row.min() >= 0 and row.max() <= 1):  # also catches NaN
+                raise DataError(
+                    f"{role} {self.names[index]} spans {row.min():.4g} .. {row.max():.4g}; must be in [0, 1]"
+                )
+        return row
+
+    def sizes(self) -> Sequence[tuple[int, int]]:
+        """(height, width), the same for all."""
+        height, width = self.arrays["target"].shape[1:3]
+        return [(int(height), int(width))] * len(self)

@@ -1,0 +1,57 @@
+"""What tasks on images share: one crop and one turn for all images of an example, and sources that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from rddm.core import images
+from rddm.core.errors import DataError
+from rddm.core.kinds import Records, Source
+
+Augment = Literal["none", "flip", "dihedral"]
+
+
+def cropped(
+    arrays: Sequence[images.Array], channels: int, crop: tuple[int, int] | None, augment: Augment, generator: Generator
+) -> list[Tensor]:
+    """Images (H, W, C) of one size as tensors (channels, H, W) in [0, 1], all cut and turned alike."""
+    if crop is not None:
+        rows, cols = (
+            slice(start, start + want)
+            for want, have in zip(crop, arrays[0].shape[:2], strict=True)
+            for start in (int(torch.randint(have - want + 1, (), generator=generator)),)
+        )
+        arrays = [array[rows, cols] for array in arrays]
+    tensors = [images.to_tensor(images.as_channels(array, channels)) for array in arrays]
+    return tensors if crop is None else _turned(tensors, augment, generator)
+
+
+def _turned(tensors: list[Tensor], augment: Augment, generator: Generator) -> list[Tensor]:
+    mirror, upside_down, turn = torch.rand(3, generator=generator) < 0.5
+    if augment != "none" and mirror:
+        tensors = [image.flip(-1) for image in tensors]
+    if augment == "dihedral" and upside_down:
+        tensors = [image.flip(-2) for image in tensors]
+    if augment == "dihedral" and turn and tensors[0].shape[-1] == tensors[0].shape[-2]:
+        tensors = [image.transpose(-1, -2) for image in tensors]
+    return [image.contiguous() for image in tensors]
+
+
+def opened(source: Source, role: str) -> Records:
+    """The records of `task.<role>`. Raises DataError where there are none, names repeat, or targets are missing."""
+    records = source.open()
+    where = described(source, role)
+    if len(records) == 0 or len(set(records.names)) != len(records):
+        raise DataError(f"{where} must give examples of different names; source {source.name!r} gave {len(records)}")
+    if "target" not in records.roles:
+        raise DataError(f"{where} gives {sorted(records.roles)}; source {source.name!r} must give 'target'")
+    return records
+
+
+def described(source: Source, role: str) -> str:
+    """How an error names the source of a role."""
+    return f"task.{role} ({getattr(source, 'path', source.name)})"
