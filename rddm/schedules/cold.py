@@ -16,7 +16,8 @@ class Cold(BetaSchedule):
         A = sqrt(ac),   B = sqrt(1 - ac),   C = 0,   F = 1;       ac_t = prod (1 - beta_i)
 
     I_in is the image that is mixed in; sampling starts from it, and nothing is random. `betas` as for `ddim`. The
-    first-order step is the paper's improved sampling, `I_s = I_t - D(x0, t) + D(x0, s)`, D(x0, t) = A_t x0 + B_t I_in.
+    first-order step mixes anew, `I_s = D(x0, s)` with D(x0, t) = A_t x0 + B_t I_in; the paper's improved sampling,
+    `I_t - D(x0, t) + D(x0, s)`, is the same where the state is the mixture of the prediction, and keeps what is not.
 
     Source: arXiv 2208.09392.
     """
