@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from rddm.core.errors import SpecError
@@ -19,7 +20,7 @@ class Heun(Solver):
         I_s = I_t + (abar_s - abar_t) (res_t + res') / 2 + (bbar_s - bbar_t) (eps_t + eps') / 2
 
     here for any path (A, B, C). At the clean image there is no noise left to predict, so the last step is of first
-    order. Deterministic.
+    order. Deterministic, but for the noise that is drawn where a bridge is pinned.
 
     Raises:
         SpecError: eta is above 0.
@@ -45,7 +46,9 @@ class Heun(Solver):
         state = reverse_step(here, now, to, 0.0, draw)
         if (to.t > 0).all():
             there = predict(state, to)
-            steps = ((to.A - now.A) / 2, (to.B - now.B) / 2, (to.C - now.C) / 2)
+            # where a bridge is pinned, the step has drawn its noise, which is right as it is
+            noise = torch.where(now.C > 0, to.C - now.C, 0.0)
+            steps = ((to.A - now.A) / 2, (to.B - now.B) / 2, noise / 2)
             inputs = there.x0 + there.res - here.x0 - here.res
             state = state + combine(steps, (there.x0 - here.x0, inputs, there.eps - here.eps))
         return state, here, None
