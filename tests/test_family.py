@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from strategies import schedules, truth
 
 from rddm import SpecError
+from rddm.core.heads import NOISE, RES, decode
 from rddm.core.process import Path, Prediction, forward, posterior_std, reverse_step
 from rddm.schedules.bbdm import BBDM
 from rddm.schedules.cold import Cold
@@ -201,6 +202,17 @@ def test_resfusion_ends_exactly_where_no_trace_of_the_image_is_left():
 
 def test_in_the_middle_of_encoding_decoding_there_is_noise_alone():
     assert row(Interpolant(form="encoding-decoding").path(), 500)[:3] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("schedule", [Flow(), Interpolant(form="encoding-decoding")], ids=["flow", "interpolant"])
+def test_where_the_state_is_noise_alone_the_residual_is_taken_from_the_known_input(schedule):
+    path = schedule.path()
+    node = path[1000 if schedule.name == "flow" else 500]
+    t = truth(0)
+    found = decode(t.eps, node, [(RES, t.res), (NOISE, t.eps)], t.x0 + t.res)
+    close(found.x0, t.x0)
+    close(found.res, t.res)
+    close(found.eps, t.eps)
 
 
 def ddpm(t, s, x_t, x0, x_in, eps):

@@ -25,8 +25,8 @@ def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in
     One head is completed by the known I_in; two heads stand alone. Together with the path they are three linear
     equations for (I_0, I_in, eps), solved in float64. Where the path itself says nothing about an unknown, its
     equation is replaced by the best guess: without noise (C = 0) the noise is 0; where no trace of the clean
-    image is left (A = 0) the residual is 0, that is I_in stands for it; where no equation mentions I_in (B = 0) it is
-    the known one. Nothing is divided by a patched zero.
+    image is left (A = 0) the residual is 0, that is I_in stands for it; where no equation mentions I_in (B = 0), or the
+    state is noise alone (A = B = 0), it is the known one. Nothing is divided by a patched zero.
 
     Args:
         x_t: state (B, C, *S).  heads: one or two pairs of target and prediction (B, C, *S).
@@ -43,8 +43,9 @@ def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in
     state, singular = x_t, _singular(system)
     if singular.any():
         unmentioned, unseen = ((system[..., :, i] == 0).all(-1) for i in (2, 1))
-        enough = ~_singular(torch.stack([_row(NOISE, node), *rows], dim=-2))  # without noise, as at a bridge's end
-        noiseless = (node.C == 0) & (unmentioned | enough)
+        no_noise, known = (~_singular(torch.stack([_row(row, node), *rows], dim=-2)) for row in (NOISE, INPUT))
+        noiseless = (node.C == 0) & (unmentioned | no_noise)  # the latter at a bridge's end
+        unseen = unseen | ((node.A == 0) & (node.B == 0) & known)  # the state is noise alone
         mute = noiseless & (system[..., 1, :] == 0).all(-1)  # nor does the head say anything: the path alone decides
         rest = torch.where(unseen[..., None], _row(INPUT, node), _row(RES, node))
         silent = torch.where(noiseless[..., None], _row(NOISE, node), rest)
