@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from rddm.core.errors import SpecError
-from rddm.core.process import Node, Prediction, combine, scale
+from rddm.core.process import Node, Prediction, combine, scale, unchanged
 
 #: A linear target `p I_0 + q I_in + r eps` as (p, q, r): what a head of a network predicts.
 Target = tuple[float | Tensor, float | Tensor, float | Tensor]
@@ -86,12 +86,15 @@ def encode(target: Target, truth: Prediction) -> Tensor:
     return combine((p, q, r), (truth.x0, truth.x0 + truth.res, truth.eps))
 
 
-def clip(prediction: Prediction, low: float = -1.0, high: float = 1.0) -> Prediction:
-    """The prediction with its clean image clipped to the image range; I_in and the noise stay as they are.
+def clip(
+    prediction: Prediction, to: Callable[[Tensor], Tensor] = unchanged, back: Callable[[Tensor], Tensor] = unchanged
+) -> Prediction:
+    """The prediction with its clean image clipped to [-1, 1]; I_in and the noise stay as they are.
 
-    The residual lives in [-2, 2] and is never clipped itself, so a pixel may change by the whole range.
+    The residual lives in [-2, 2] and is never clipped itself, so a pixel may change by the whole range. `to` and
+    `back` lead from images to the coefficients that the prediction consists of, and back.
     """
-    x0 = prediction.x0.clamp(low, high)
+    x0 = to(back(prediction.x0).clamp(-1, 1))
     return Prediction(x0, prediction.res + (prediction.x0 - x0), prediction.eps)
 
 

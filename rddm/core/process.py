@@ -9,6 +9,7 @@ images of any shape `(B, C, *S)`, and compute their coefficients in float64 befo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -36,6 +37,25 @@ class Node:
     F: Tensor  # the chain's accumulated gain; 1 for RDDM
 
 
+class Spectrum(ABC):
+    """An orthonormal transform of images in which a process acts on each coefficient by itself.
+
+    White noise is white there, too. All of a process runs on coefficients; networks see and predict images.
+    """
+
+    @abstractmethod
+    def path(self, size: tuple[int, ...]) -> Path:
+        """The path whose tables A, B, C and F are (T + 1, *S) for images of size S."""
+
+    @abstractmethod
+    def to(self, image: Tensor) -> Tensor:
+        """The coefficients (B, C, *S) of an image (B, C, *S)."""
+
+    @abstractmethod
+    def back(self, coefficients: Tensor) -> Tensor:
+        """The image of coefficients, both (B, C, *S)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Path:
     """A process as float64 tables of T + 1 rows: A, B, C, the variance gauge F, and the prior at T.
@@ -45,7 +65,8 @@ class Path:
 
     `prior` holds the weights of I_in and of noise in the state that sampling starts from. None stands for
     (A_T + B_T, C_T): the path's own end, with I_in in place of the image that is not known yet.
-    `corners` are times that every grid visits, for routes with legs.
+    `corners` are times that every grid visits, for routes with legs. Where coefficients differ by frequency, `spectrum`
+    gives the tables for an image size, and A .. F here are those of frequency 0.
 
     Raises:
         SpecError: a table is not finite, does not start at the clean image (A = 1, B = C = 0), has C < 0, or
@@ -58,6 +79,7 @@ class Path:
     F: Tensor
     prior: tuple[float, float] | None = None
     corners: tuple[int, ...] = ()
+    spectrum: Spectrum | None = None
 
     def __post_init__(self) -> None:
         tables = {"A": self.A, "B": self.B, "C": self.C, "F": self.F}
@@ -116,6 +138,10 @@ class Path:
             index = index[None]
         return Node(index.to(torch.float64), self.A[index], self.B[index], self.C[index], self.F[index])
 
+    def on(self, size: tuple[int, ...]) -> Path:
+        """The path for images of a size: with tables (T + 1, *S) if coefficients differ by frequency, else itself."""
+        return self if self.spectrum is None else self.spectrum.path(size)
+
     def start(self, x_in: Tensor, noise: Tensor) -> Tensor:
         """The state (B, C, *S) that sampling starts from, drawn from the prior at T with noise ~ N(0, I)."""
         end = self[self.T]
@@ -155,6 +181,11 @@ class Prediction:
     x0: Tensor
     res: Tensor  # I_in - I_0
     eps: Tensor
+
+
+def unchanged(image: Tensor) -> Tensor:
+    """The image itself: the transform of a process that acts on pixels."""
+    return image
 
 
 def scale(weight: float | Tensor, image: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,10 +17,11 @@ from rddm.core.heads import clip, clip_residual, decode
 from rddm.core.kinds import Sampler, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
-from rddm.core.process import Node, Path, Prediction
+from rddm.core.process import Node, Path, Prediction, unchanged
 from rddm.core.spec import Training
 
 Generators = Generator | Sequence[Generator]
+Transform = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,11 @@ def trajectory(
     if noise is not None and noise.shape != x_in.shape:
         raise ShapeError(f"noise must be shaped like the images, {tuple(x_in.shape)}; given {tuple(noise.shape)}")
     generators = _generators(generator, len(x_in))
-    condition = task.condition(x_in)
+    condition, spectrum = task.condition(x_in), path.spectrum
+    path = path.on(tuple(x_in.shape[2:]))
+    to: Transform = spectrum.to if spectrum else unchanged
+    back: Transform = spectrum.back if spectrum else unchanged
+    source = to(x_in)
 
     def draw() -> Tensor:
         if isinstance(generators, Generator):
@@ -84,21 +89,25 @@ def trajectory(
         return torch.stack([one.to(x_in.device) for one in each])
 
     def predict(x: Tensor, node: Node) -> Prediction:
-        seen = x if condition is None else torch.cat([x, condition], dim=1)
+        image = back(x)
+        seen = image if condition is None else torch.cat([image, condition], dim=1)
         found = network(seen, network.times(entity[Path].T, node), sampler.heads)
         targets = sampler.targets(path, node)
-        prediction = decode(x, node, [(target, found[name].to(x.dtype)) for name, target in targets.items()], x_in)
+        prediction = decode(
+            x, node, [(target, to(found[name].to(x.dtype))) for name, target in targets.items()], source
+        )
         match sampler.clip:
             case "x0":
-                return clip(prediction)
+                return clip(prediction, to, back)
             case "residual":
-                return clip_residual(prediction, x, node, x_in, list(targets.values()))
+                return clip_residual(prediction, x, node, source, list(targets.values()))
         return prediction
 
-    x, memory = path.start(x_in, draw() if noise is None else noise.to(x_in)), None
-    for step, (now, to) in enumerate(pairwise(times), start=1):
-        x, prediction, memory = sampler.solver.step(x, path[now], path[to], predict, draw, eta, memory)
-        yield State(step, len(times) - 1, x, prediction)
+    x, memory = path.start(source, draw() if noise is None else to(noise.to(x_in))), None
+    for step, (now, then) in enumerate(pairwise(times), start=1):
+        x, prediction, memory = sampler.solver.step(x, path[now], path[then], predict, draw, eta, memory)
+        images = (back(part) for part in (prediction.x0, prediction.res, prediction.eps))
+        yield State(step, len(times) - 1, back(x), Prediction(*images))
 
 
 def itinerary(entity: Entity, steps: int | None = None) -> tuple[Path, list[int]]:
