@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from gaussian import T, fine, scalar_schedules
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import component, truth
@@ -16,7 +17,7 @@ import rddm
 from rddm import SpecError
 from rddm.core import registry
 from rddm.core.heads import decode
-from rddm.core.kinds import Grid, Schedule, Solver
+from rddm.core.kinds import Grid, Solver
 from rddm.core.process import Path, Prediction, forward
 from rddm.samplers.sm_x0 import SMX0
 from rddm.samplers.velocity import Velocity
@@ -34,29 +35,6 @@ from rddm.solvers.heun import Heun
 from rddm.solvers.kappa import Kappa
 from rddm.solvers.multistep import Multistep
 
-T = 100_000  # so that rows are closer than steps even where bbar rises like sqrt(t)
-BETAS = {"T": T, "beta_start": 1e-4 * 1000 / T, "beta_end": 0.02 * 1000 / T}
-FINE = {  # schedules with T rows, at levels of noise like the data's; another schedule is taken with its defaults
-    "bbdm": {"T": T},
-    "cold": {"T": T},
-    "ddim": BETAS,
-    "diffuir": BETAS | {"delta_start": 1e-6 * 1000 / T, "delta_end": 1.8e-3 * 1000 / T},
-    "flow": {"T": T},
-    "i2sb": {"T": T},
-    "indi": {"T": T, "epsilon": 0.5},
-    "interpolant": {"T": T},
-    "ir-sde": {"T": T},
-    "power": {"T": T},
-    "resfusion": BETAS,
-    "resshift": {"T": T, "eta_1": 1e-6},
-    "table": {
-        "abar": [math.sin(math.pi / 2 * k / T) for k in range(T + 1)],
-        "bbar": [0.8 * k / T for k in range(T + 1)],
-    },
-    "truncated-normal": {"T": T},
-    "ve": {"T": T, "sigma_max": 3.0},
-    "vp": BETAS,
-}
 FORMS = [
     {"name": "power", "alpha": "increasing"},
     {"name": "power", "alpha": "mean", "beta2": "mean"},
@@ -71,7 +49,7 @@ FORMS = [
     {"name": "interpolant", "form": "encoding-decoding"},
     {"name": "flow", "shift": 3.0},
 ]
-CASES = [{"name": name} for name in registry.names("schedule")] + FORMS
+CASES = [{"name": name} for name in scalar_schedules()] + FORMS
 #: Of every solver of the path's own flow; kappa has other marginals, and its own tests.
 ORDERS = {"first-order": 1, "posterior": 1, "heun": 2, "multistep": 2}
 SOLVERS = [name for name in registry.names("solver") if name != "kappa"]
@@ -128,8 +106,7 @@ class Gaussian:
 
 @cache
 def problem_of(name: str, *keys: tuple[str, object]) -> Gaussian:
-    settings = FINE[name] | dict(keys) if name in FINE else dict(keys)
-    return Gaussian((registry.load(Schedule, name)(**settings) if settings else component(Schedule, name)).path())
+    return Gaussian(fine(name, **dict(keys)).path())
 
 
 def problem(keys: dict[str, object]) -> Gaussian:
