@@ -29,6 +29,8 @@ LAYERS = [
     ["core.trainer"],
     ["plots.figure"],
     ["plots.schedule", "plots.route", "plots.trajectory"],
+    ["plots.figure"],
+    ["plots.schedule", "plots.route", "plots.trajectory"],
     ["convert.report", "convert._reference_schedule", "convert._reference_unet"],
     ["convert.reference"],
     [""],

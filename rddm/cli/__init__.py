@@ -6,10 +6,10 @@ import os
 import sys
 import warnings
 
-from rddm.cli import models, parts
+from rddm.cli import models, parts, plot
 from rddm.cli._app import app
 
-__all__ = ["app", "main", "models", "parts"]
+__all__ = ["app", "main", "models", "parts", "plot"]
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
