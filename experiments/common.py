@@ -34,7 +34,9 @@ def trained(name: str, base: str, *changes: str) -> rddm.Trainer:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a Markdown table; floats with three significant digits after the point at most."""
     cells = [[f"{value:.3f}" if isinstance(value, float) else str(value) for value in row] for row in rows]
-    print(*("| " + " | ".join(row) + " |" for row in [list(header), ["---"] * len(header), *cells]), sep="\n", flush=True)
+    print(
+        *("| " + " | ".join(row) + " |" for row in [list(header), ["---"] * len(header), *cells]), sep="\n", flush=True
+    )
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Write scikit-learn's 1,797 handwritten digits as `experiments/data/digits.npz`: target (N, 8, 8), float32 in [0, 1]."""
+"""Write scikit-learn's 1,797 digits as `experiments/data/digits.npz`: target (N, 8, 8), float32 in [0, 1]."""
 
 from pathlib import Path
 

@@ -15,8 +15,12 @@ SCHEDULES = {
 if __name__ == "__main__":
     rows = []
     for title, schedule in SCHEDULES.items():
-        model = trained("schedule-" + title.replace(" ", "-").replace(",", "").replace("^", ""), "generation",
-                        f"schedule={schedule}", "sampler=sm-n")
+        model = trained(
+            "schedule-" + title.replace(" ", "-").replace(",", "").replace("^", ""),
+            "generation",
+            f"schedule={schedule}",
+            "sampler=sm-n",
+        )
         scores = [digit_scores(model.sample(1797, steps=steps)) for steps in (10, 100)]
         rows.append([title, *(score[key] for score in scores for key in ("fd", "is"))])
     table(["schedule", "FD, 10 steps", "IS, 10 steps", "FD, 100 steps", "IS, 100 steps"], rows)
