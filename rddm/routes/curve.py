@@ -50,4 +50,6 @@ class Curve(Route):
             rows.append(points[leg] + share * (points[leg + 1] - points[leg]))
             start = end
         table = torch.cat(rows)
-        return Path.dual(table[:, 0] * abar[-1], table[:, 1] * bbar[-1], corners=tuple(ends[:-1]))
+        table[-1] = 1  # though the leg from there be too short for a row
+        corners = tuple(sorted({*ends} - {0, own.T}))
+        return Path.dual(table[:, 0] * abar[-1], table[:, 1] * bbar[-1], corners=corners)

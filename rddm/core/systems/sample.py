@@ -133,7 +133,8 @@ def itinerary(entity: Entity, steps: int | None = None) -> tuple[Path, list[int]
     for corner in path.corners:
         if corner not in times and len(times) - 2 >= len(path.corners):
             inner = [t for t in times[1:-1] if t not in path.corners]
-            times[times.index(min(inner, key=lambda t: abs(t - corner)))] = corner
+            times.remove(min(inner, key=lambda t: abs(t - corner)))
+            times = sorted([*times, corner], reverse=True)
     return path, times
 
 
