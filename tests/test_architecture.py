@@ -32,10 +32,11 @@ LAYERS = [
     ["plots.figure"],
     ["plots.schedule", "plots.route", "plots.trajectory"],
     ["convert.report", "convert._reference_schedule", "convert._reference_unet"],
-    ["convert.reference"],
+    ["convert.reference", "convert.diffusers", "convert.scheduler"],
+    ["convert"],
     [""],
     ["cli._app"],
-    ["cli.models", "cli.parts", "cli.plot"],
+    ["cli.models", "cli.parts", "cli.plot", "cli.convert"],
     ["cli"],
     ["__main__"],
 ]
