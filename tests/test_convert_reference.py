@@ -16,8 +16,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from typer.testing import CliRunner
 
 import rddm
+from rddm.cli import app
 from rddm.convert.reference import convert
 from rddm.core.errors import CheckpointError, OutputError, SpecError
 from rddm.core.kinds import Sampler, Schedule, Task
@@ -294,6 +296,20 @@ def test_the_report_names_what_is_mapped_ignored_and_assumed(tmp_path):
     assert "w.pt -> " in str(found)
     assert all(line in str(found) for line in (*found.ignored, *found.assumed))
     assert "sampler.clip=residual" in str(found)
+
+
+def test_the_command_line_converts_a_checkpoint_that_then_restores(tmp_path):
+    torch.save(checkpoint(tiny()), tmp_path / "w.pt")
+    words = ["convert", "reference", str(tmp_path / "w.pt"), "--out", str(tmp_path / "run"), "sampler.clip=residual"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "unet0" in done.output or "weights" in done.output
+    trainer = rddm.load(tmp_path / "run")
+    assert trainer[Sampler].clip == "residual"
+    assert trainer.restore(torch.rand(3, 9, 11)).isfinite().all()
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 2
+    assert "--overwrite" in again.output + again.stderr
 
 
 def test_what_an_override_says_is_not_assumed(tmp_path):

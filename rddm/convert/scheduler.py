@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from rddm.core.entity import Entity
 from rddm.core.errors import SpecError
-from rddm.core.heads import clip, clip_residual, decode
+from rddm.core.heads import clipped, decode
 from rddm.core.kinds import Sampler, Schedule, Solver
 from rddm.core.named import resolve
 from rddm.core.process import Node, Prediction, forward
@@ -114,9 +114,7 @@ class RDDMScheduler(SchedulerMixin, ConfigMixin):
                 raise SpecError("Spec", [(("sampler", "solver"), problem)])
             heads = [(targets[head], output) for head, output in zip(sampler.heads, outputs, strict=True)]
             prediction = decode(x, node, heads, x_in)
-            if sampler.clip == "residual":
-                return clip_residual(prediction, x, node, x_in, list(targets.values()))
-            return clip(prediction) if sampler.clip == "x0" else prediction
+            return clipped(sampler.clip, prediction, x, node, x_in, list(targets.values()))
 
         def draw() -> Tensor:
             if variance_noise is not None:

@@ -116,3 +116,19 @@ def clip_residual(found: Prediction, x_t: Tensor, node: Node, x_in: Tensor, targ
         left = combine((1.0, node.A, -(node.A + node.B)), (x_t, res, x_in))
         eps = scale(noisy / torch.where(noisy, node.C, 1.0), left)
     return Prediction(scale(1 / (node.A + node.B), combine((1.0, -node.B, -node.C), (x_t, res, eps))), res, eps)
+
+
+def clipped(
+    how: str,
+    found: Prediction,
+    x_t: Tensor,
+    node: Node,
+    x_in: Tensor,
+    targets: Sequence[Target],
+    to: Callable[[Tensor], Tensor] = unchanged,
+    back: Callable[[Tensor], Tensor] = unchanged,
+) -> Prediction:
+    """The prediction clipped as `sampler.clip` says: by `clip`, by `clip_residual`, or, at "none", as it is."""
+    if how == "residual":
+        return clip_residual(found, x_t, node, x_in, targets)
+    return clip(found, to, back) if how == "x0" else found

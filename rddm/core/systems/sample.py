@@ -13,7 +13,7 @@ from tqdm import tqdm
 from rddm.core.data import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import ShapeError, SpecError
-from rddm.core.heads import clip, clip_residual, decode
+from rddm.core.heads import clipped, decode
 from rddm.core.kinds import Sampler, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
@@ -96,12 +96,7 @@ def trajectory(
         prediction = decode(
             x, node, [(target, to(found[name].to(x.dtype))) for name, target in targets.items()], source
         )
-        match sampler.clip:
-            case "x0":
-                return clip(prediction, to, back)
-            case "residual":
-                return clip_residual(prediction, x, node, source, list(targets.values()))
-        return prediction
+        return clipped(sampler.clip, prediction, x, node, source, list(targets.values()), to, back)
 
     x, memory = path.start(source, draw() if noise is None else to(noise.to(x_in))), None
     for step, (now, then) in enumerate(pairwise(times), start=1):
