@@ -99,8 +99,12 @@ PARAMETERS = {
 }
 
 
+#: Parameters of samplers; one that selects is drawn as it is after training.
+SAMPLERS = {"auto": st.fixed_dictionaries({"decision": st.sampled_from(["sm-res", "sm-n"])})}
+
 #: What components cannot do without, by kind and name.
 REQUIRED = {
+    ("sampler", "auto"): {"decision": "sm-res"},
     ("schedule", "table"): {"abar": [0.0, 0.5, 1.0], "bbar": [0.0, 0.5, 1.0]},
     ("task", "paired"): {"train": "a", "eval": "b"},
     ("task", "generation"): {"train": "a", "eval": "b"},
@@ -125,7 +129,10 @@ def schedules(names: Sequence[str] | None = None) -> st.SearchStrategy[Schedule]
 
 
 def samplers() -> st.SearchStrategy[Sampler]:
-    return st.sampled_from(registry.names("sampler")).map(lambda name: registry.load(Sampler, name)())
+    def build(name: str) -> st.SearchStrategy[Sampler]:
+        return SAMPLERS.get(name, st.just({})).map(lambda keys: registry.load(Sampler, name)(**keys))
+
+    return st.sampled_from(registry.names("sampler")).flatmap(build)
 
 
 def determined(sampler: Sampler, path: Path, node: Node) -> bool:

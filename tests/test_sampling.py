@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import REQUIRED
 
 import rddm
 from rddm import ShapeError, SpecError
@@ -24,7 +25,7 @@ SMALL = {
 
 
 def trainer_of(sampler="sm-res-n", backbone="nafnet", channels=3, **keys):
-    sampler = {"name": sampler, "steps": 3} | keys
+    sampler = {"name": sampler, "steps": 3} | REQUIRED.get(("sampler", sampler), {}) | keys
     trainer = rddm.build(
         {
             "task": {"name": "paired", "train": "a", "eval": "b", "channels": channels},
@@ -152,7 +153,7 @@ def test_without_noise_and_with_one_step_everything_is_still_defined(backbone):
             {
                 "task": {"name": "paired", "train": "a", "eval": "b"},
                 "schedule": {"name": "power", "beta_T2": 0, "T": 2},
-                "sampler": {"name": sampler, "steps": 2},
+                "sampler": {"name": sampler, "steps": 2, **REQUIRED.get(("sampler", sampler), {})},
                 "backbone": {"name": backbone, **SMALL.get(backbone, {})},
             }
         )

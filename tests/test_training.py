@@ -27,7 +27,7 @@ from rddm.core.data import Examples, batches, seeded
 from rddm.core.kinds import Backbone, Task
 from rddm.core.network import Network
 from rddm.core.spec import Training
-from rddm.core.systems import train
+from rddm.core.systems import launch, train
 
 NET = {"name": "nafnet", "width": 8, "enc_blocks": [1], "middle_blocks": 1, "dec_blocks": [1]}
 
@@ -400,10 +400,10 @@ def test_fp16_on_a_cpu_is_refused(pairs, tmp_path):
         fitted(spec(pairs, precision="fp16"), tmp_path / "run")
 
 
-@pytest.mark.parametrize("variable", train.WORLD_SIZES)
+@pytest.mark.parametrize("variable", launch.WORLD_SIZES)
 def test_processes_that_would_each_train_alone_are_an_error(pairs, tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "2")
-    monkeypatch.setattr(train.Accelerator, "num_processes", 1)
+    monkeypatch.setattr(launch.Accelerator, "num_processes", 1)
     with pytest.raises(LaunchError, match="each would train alone"):
         fitted(spec(pairs), tmp_path / "run")
 

@@ -3,6 +3,7 @@
 A model folder holds `spec.yaml` and `model.safetensors`, which is what `rddm.load` reads. A run folder is one, with
 
     metrics.jsonl                  one line per log entry and validation
+    selection.jsonl                one line per step of a selection of the objective, lambda in each
     samples/step_00000500.png      degraded | restored | target
     checkpoints/step_00000500/     a model folder, and `state.pt` to go on from
     checkpoints/best/              the model folder of the best validation
@@ -28,6 +29,7 @@ from rddm.core import registry
 from rddm.core.component import Component, Model
 from rddm.core.errors import CheckpointError, OutputError, RegistryError
 from rddm.core.files import fresh_file
+from rddm.core.kinds import Sampler
 from rddm.core.network import Network
 from rddm.core.spec import FREE_ON_RESUME, Spec, read_table
 
@@ -43,6 +45,11 @@ def write_model(folder: Path, spec: Spec, network: Network) -> None:
             save_file(weights, file, metadata={"format": "pt"})
         except SafetensorError as cause:
             raise OutputError(f"{folder / MODEL} cannot be written: {cause}") from cause
+    write_spec(folder, spec)
+
+
+def write_spec(folder: Path, spec: Spec) -> None:
+    """Write the complete spec into a folder, whole or not at all."""
     with fresh_file(folder / SPEC) as file:
         file.write_text(spec.to_yaml(), encoding="utf-8")
 
@@ -129,6 +136,18 @@ def check_same(run: Path, spec: Spec) -> None:
     if differing:
         changes = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} here" for key in differing[:5])
         raise CheckpointError(f"{run} belongs to another spec ({changes}); use its own, or another --out")
+
+
+def adopted(run: Path, sampler: Sampler) -> Sampler:
+    """A sampler whose choice is open, with what training found out in an earlier run, if that decided already.
+
+    Raises:
+        CheckpointError: there is no run.
+    """
+    saved = read_spec(run).sampler
+    if type(saved) is not type(sampler) or saved.choice is not None:
+        return sampler
+    return sampler.model_copy(update={key: getattr(saved, key) for key in sampler.learnt})
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -42,6 +42,10 @@ class Entity:
         new._parts = self._parts | {_key(part): part for part in parts}
         return new
 
+    def put(self, *parts: object) -> None:
+        """Put these parts in place of those of their kinds in this entity itself; what training finds out goes here."""
+        self._parts |= {_key(part): part for part in parts}
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(sorted(key.__name__ for key in self._parts))})"
 

@@ -17,8 +17,9 @@ from rddm.core.errors import OutputError
 
 #: Everything that a model folder or a run folder may hold; a folder with anything else in it is never replaced.
 OURS = re.compile(
-    r"spec\.yaml|model\.safetensors|state\.pt|metrics\.jsonl|evaluation\.json|samples|checkpoints|tensorboard|\.lock"
-    r"|\.(spec|model|metrics|evaluation)\.[0-9a-f]{8}\.\w+"  # what a killed process leaves of `fresh_file`
+    r"spec\.yaml|model\.safetensors|state\.pt|metrics\.jsonl|selection\.jsonl|evaluation\.json|samples|checkpoints"
+    r"|tensorboard|\.lock"
+    r"|\.(spec|model|metrics|selection|evaluation)\.[0-9a-f]{8}\.\w+"  # what a killed process leaves of `fresh_file`
 )
 
 
@@ -43,7 +44,7 @@ def fresh_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     if folder.exists():
         if not overwrite:
-            raise OutputError(f"{folder} exists; choose another name, or set overwrite=True")
+            raise OutputError(f"{folder} exists; choose another name, or add --overwrite (overwrite=True)")
         check_ours(folder)
     temporary = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.tmp"
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -106,11 +107,33 @@ class Sampler(Component):
     )
     nets: Literal[1, 2] = Field(default=1, description="one network with all heads, or one for each head")
 
-    heads: ClassVar[tuple[str, ...]]  # names of what the network predicts; samplers that share a head share its name
+    learnt: ClassVar[tuple[str, ...]] = ()  # names of the fields that training fills in
+
+    @property
+    @abstractmethod
+    def heads(self) -> tuple[str, ...]:
+        """Names of what the network predicts; samplers that share a head share its name. Mostly a class variable."""
+
+    @property
+    def choice(self) -> Choice | None:
+        """What training has to find out before it begins; None for a sampler that is settled."""
+        return None
 
     @abstractmethod
     def targets(self, path: Path, node: Node) -> Mapping[str, Target]:
         """What each head predicts at a node of the path, by its name, as weights (p, q, r) of I_0, I_in and eps."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An objective that is still open: one of two methods, each of one head, which training selects."""
+
+    methods: tuple[Sampler, Sampler]  # the first is chosen where lambda ends above 1/2, the second below
+    delta: float  # distance of lambda from 1/2 that decides
+    lr: float  # learning rate of lambda
+    min_steps: int  # no decision before
+    max_steps: int  # no selection after
+    decide: Callable[[int, int, float, str], Sampler]  # the sampler, given the method's index, step, lambda and why
 
 
 class Backbone(Component):

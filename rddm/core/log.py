@@ -12,7 +12,7 @@ from rddm.core.files import fresh_file, to_json
 
 
 class Log:
-    """`metrics.jsonl`, one JSON object a line, `{"step": 50, "loss": ...}`; and TensorBoard events by choice.
+    """`<name>.jsonl`, one JSON object a line, `{"step": 50, "loss": ...}`; and TensorBoard events by choice.
 
     Opened again at a step, it forgets what was logged after that step, so that a resumed run logs nothing twice.
 
@@ -21,8 +21,8 @@ class Log:
         RddmError: TensorBoard is asked for and not installed.
     """
 
-    def __init__(self, run: Path, step: int, tensorboard: bool) -> None:
-        self.file = run / "metrics.jsonl"
+    def __init__(self, run: Path, step: int, tensorboard: bool, name: str = "metrics") -> None:
+        self.file = run / f"{name}.jsonl"
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
         with fresh_file(self.file) as file:
             file.write_text("".join(f"{line}\n" for line in lines if _step(line) <= step), encoding="utf-8")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rddm.core.errors import ShapeError, SpecError
-from rddm.core.kinds import Backbone, Sampler
+from rddm.core.kinds import Backbone, Sampler, Task
 from rddm.core.process import Node
 
 Times = Mapping[str, Tensor]
@@ -72,6 +72,13 @@ class Network(nn.Module):
                 y = y[(..., *map(slice, size))]
                 found.update(zip(group, y.chunk(len(group), dim=1), strict=True))
         return found if heads is None else {head: found[head] for head in heads}
+
+
+def initialised(backbone: Backbone, sampler: Sampler, task: Task, seed: int) -> Network:
+    """A fresh network in evaluation mode, always the same for the same seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(backbone, sampler, task.channels, task.conditions).eval()
 
 
 def _clock(sampler: Sampler, group: Sequence[str]) -> tuple[str, ...]:

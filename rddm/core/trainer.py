@@ -16,7 +16,7 @@ from rddm.core.entity import Entity
 from rddm.core.errors import SpecError
 from rddm.core.files import fresh_folder
 from rddm.core.kinds import Backbone, Sampler, Schedule, Task
-from rddm.core.network import Network
+from rddm.core.network import Network, initialised
 from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
 from rddm.core.systems.evaluate import evaluate
@@ -47,7 +47,8 @@ class Trainer(Entity):
         Raises:
             SpecError: parts that do not go together.
         """
-        heads = spec.sampler.heads
+        choice = spec.sampler.choice
+        heads = () if choice else spec.sampler.heads  # one head, whichever it becomes, needs no weight
         if unknown := set(spec.training.loss_weights) - set(heads):
             problem = f"{sorted(unknown)} are no heads of {spec.sampler.name}; it has {list(heads)}"
             raise SpecError("Spec", [(("training", "loss_weights"), problem)])
@@ -63,11 +64,11 @@ class Trainer(Entity):
         if spec.training.precision == "fp16" and spec.training.per_network and spec.sampler.nets > 1:
             problem = "fp16 scales the gradients of one optimizer only; use bf16, or per_network: false"
             raise SpecError("Spec", [(("training", "precision"), problem)])
+        if spec.training.precision == "fp16" and choice:
+            problem = "fp16 scales the gradients of one optimizer only, and lambda has its own; use bf16, or no"
+            raise SpecError("Spec", [(("training", "precision"), problem)])
         path = _path(spec.schedule)
         itinerary(Entity((path, spec.sampler)))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(spec.training.seed)
-            network = Network(spec.backbone, spec.sampler, spec.task.channels, spec.task.conditions)
         parts = (
             spec,
             spec.task,
@@ -76,7 +77,7 @@ class Trainer(Entity):
             spec.backbone,
             spec.training,
             path,
-            network.eval(),
+            initialised(spec.backbone, spec.sampler, spec.task, spec.training.seed),
         )
         return cls(parts)
 
@@ -88,7 +89,7 @@ class Trainer(Entity):
         overwrite: bool = False,
         progress: bool = True,
     ) -> dict[str, Any]:
-        """Train, and leave a run folder; see `rddm.core.systems.fit.fit`.
+        """Train, and leave a run folder; see `rddm.core.systems.fit.fit`. A sampler that selects is settled by it.
 
         Args:
             out: the run folder; by default a new one, `runs/<date>-<time>-<spec id>`.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
@@ -22,12 +20,15 @@ from rddm.core import checkpoint, metrics
 from rddm.core.entity import Entity
 from rddm.core.errors import CheckpointError, OutputError, TrainingError
 from rddm.core.files import check_ours, fresh_file, to_json
-from rddm.core.kinds import Task
+from rddm.core.kinds import Backbone, Choice, Sampler, Task
 from rddm.core.log import Log
+from rddm.core.network import initialised
 from rddm.core.pictures import sheet, side_by_side
 from rddm.core.spec import Spec, Training
+from rddm.core.systems import launch
 from rddm.core.systems.evaluate import mean, results, sets
-from rddm.core.systems.train import Run, agree, average, gather
+from rddm.core.systems.select import rehearse, select
+from rddm.core.systems.train import Run
 
 PICTURED, DRAWN = 4, 64  # images in a sample sheet: restored, each with input and target, and drawn
 
@@ -40,9 +41,13 @@ def fit(
     Returns the last validation, as `evaluate` does. The network is left with the weights that restore (the moving
     average where there is one). Every process of a launch calls this; the first one writes.
 
+    Where the sampler's choice is open, it is selected first (`rddm.core.systems.select`): the entity then gets the
+    settled sampler, the spec that says so, and a fresh network, and the training of all its steps begins.
+
     Args:
         out: the run folder.
-        resume: go on from the newest checkpoint in `out`, bit-equal to never having stopped.
+        resume: go on from the newest checkpoint in `out`, bit-equal to never having stopped. An open choice is the one
+            that was made there; a selection that was interrupted starts anew.
         overwrite: start anew where `out` holds a run already.
         progress: show a bar with loss, speed and time left.
 
@@ -50,13 +55,25 @@ def fit(
         OutputError: `out` exists and neither is set, or it cannot be written.
         CheckpointError: resume without a checkpoint, or under another spec.
         DataError, SpecError, LaunchError, TrainingError: as their docstrings say.
-        KeyboardInterrupt: after Ctrl-C or SIGTERM, with a checkpoint saved.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, with a checkpoint saved (but none of a selection).
     """
     if resume and overwrite:
         raise OutputError("resume goes on with a run and overwrite starts anew; give one of them")
     out = out.resolve() if out.is_symlink() else out
-    run = Run.start(entity)
-    with run.settling(), _claimed(out, entity[Spec], run, resume=resume, overwrite=overwrite):
+    if resume and entity[Sampler].choice is not None:
+        resume = _adopt(entity, out)
+    choice = entity[Sampler].choice
+    run = Run.start(entity) if choice is None else rehearse(entity)
+    with ExitStack() as stack:
+        if choice is None:
+            stack.enter_context(run.settling())
+        stack.enter_context(_claimed(out, entity[Spec], run.accelerator, resume=resume, overwrite=overwrite))
+        if choice is not None:
+            _settle(entity, _selected(run, choice, out, progress))
+            if run.accelerator.is_main_process:
+                checkpoint.write_spec(out, entity[Spec])
+            run = Run.start(entity)
+            stack.enter_context(run.settling())
         if resume:
             run.resume(checkpoint.steps_saved(out)[-1])
             if run.step > entity[Training].steps:
@@ -75,6 +92,25 @@ def fit(
                 log.close()
 
 
+def _adopt(entity: Entity, out: Path) -> bool:
+    # takes what an earlier run decided, if it did; returns whether its training has begun to leave something
+    sampler = checkpoint.adopted(out, entity[Sampler])
+    checkpoint.check_same(out, entity[Spec].model_copy(update={"sampler": sampler}))
+    if sampler.choice is None:
+        _settle(entity, sampler)
+    return (out / checkpoint.MODEL).exists() or bool(checkpoint.steps_saved(out))
+
+
+def _settle(entity: Entity, sampler: Sampler) -> None:
+    network = initialised(entity[Backbone], sampler, entity[Task], entity[Training].seed)
+    entity.put(sampler, network, entity[Spec].model_copy(update={"sampler": sampler}))
+
+
+def _selected(run: Run, choice: Choice, out: Path, progress: bool) -> Sampler:
+    log = Log(out, 0, tensorboard=False, name="selection") if run.accelerator.is_main_process else None
+    return select(run, choice, log, progress)
+
+
 def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any]:
     training = run.entity[Training]
     speed = _Speed(training.batch_size * training.accumulate * run.world)
@@ -88,20 +124,20 @@ def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any
         mininterval=0.5 if sys.stderr.isatty() else 10,
         dynamic_ncols=True,
     )
-    with bar, _stop_signals() as stopping:
+    with bar, launch.stop_signals() as stopping:
         for scores in run.steps():
             bar.set_postfix(loss=f"{scores['loss']:.4f}", refresh=False)
             bar.update()
             last = run.step == training.steps
             speed.count()
             if last or run.step % training.log_every == 0:
-                scores = average(run.accelerator, scores)
+                scores = launch.average(run.accelerator, scores)
                 if log:
                     log.write(run.step, {**scores, "images_per_second": speed.read()})
             if last or (training.eval_every and run.step % training.eval_every == 0):
                 with speed.paused():
                     validation = _validate(run, out, log, None if last else training.eval_images)
-            stop = agree(run.accelerator, bool(stopping))
+            stop = launch.agree(run.accelerator, bool(stopping))
             if last or stop or run.step % training.save_every == 0:
                 with speed.paused():
                     _save(run, out)
@@ -113,11 +149,11 @@ def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any
 
 
 @contextmanager
-def _claimed(out: Path, spec: Spec, run: Run, *, resume: bool, overwrite: bool) -> Iterator[None]:
+def _claimed(out: Path, spec: Spec, place: Accelerator, *, resume: bool, overwrite: bool) -> Iterator[None]:
     # The main process holds the folder's lock. A run that is overwritten is moved aside, and comes back if the new one
     # fails before its first checkpoint.
-    if not run.accelerator.is_main_process:
-        run.accelerator.wait_for_everyone()
+    if not place.is_main_process:
+        place.wait_for_everyone()
         yield
         return
     checkpoint.warn_unregistered(spec)
@@ -141,9 +177,8 @@ def _claimed(out: Path, spec: Spec, run: Run, *, resume: bool, overwrite: bool) 
     with _locked(out):
         try:
             if not resume:
-                with fresh_file(out / checkpoint.SPEC) as file:
-                    file.write_text(spec.to_yaml(), encoding="utf-8")
-            run.accelerator.wait_for_everyone()
+                checkpoint.write_spec(out, spec)
+            place.wait_for_everyone()
             yield
         finally:
             if aside.exists() and not checkpoint.steps_saved(out):
@@ -194,7 +229,7 @@ def _restored(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, 
     found = results(run.entity.replace(run.network), limit=limit, part=part)
     shown = list(islice(found, PICTURED))
     own = {result.name: dict(result.scores) for result in shown} | {r.name: dict(r.scores) for r in found}
-    scores = {name: one for part in gather(run.accelerator, own) for name, one in sorted(part.items())}
+    scores = {name: one for part in launch.gather(run.accelerator, own) for name, one in sorted(part.items())}
     if out and shown:
         side_by_side(shown, out / "samples" / f"step_{run.step:08d}.png")
     names = run.entity[Task].eval_records().names[: run.entity[Training].eval_images]
@@ -210,7 +245,7 @@ def _drawn(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any
         scores = {**metrics.distance(images, targets), "images": len(images), "per_image": {}}
         if out:
             sheet(images[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")
-    scores = gather(run.accelerator, scores)[0]
+    scores = launch.gather(run.accelerator, scores)[0]
     return scores, scores
 
 
@@ -242,24 +277,3 @@ class _Speed:
         before = time.perf_counter()
         yield
         self.since += time.perf_counter() - before
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    # the first Ctrl-C (or SIGTERM, a scheduler's notice) lets the step end and saves; the second one stops at once
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    kept = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)

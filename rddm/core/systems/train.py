@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
@@ -24,39 +22,62 @@ from torch import Generator, Tensor, nn
 from rddm.core import checkpoint
 from rddm.core.data import Batch, Examples, Reporter, batches, seeded
 from rddm.core.entity import Entity
-from rddm.core.errors import LaunchError, SpecError, TrainingError
+from rddm.core.errors import SpecError, TrainingError
 from rddm.core.files import fresh_folder
 from rddm.core.heads import encode
 from rddm.core.kinds import Sampler, Task
 from rddm.core.network import Network
+from rddm.core.process import Node, Prediction, forward
 from rddm.core.process import Path as Process
-from rddm.core.process import Prediction, forward
 from rddm.core.spec import Spec, Training
-
-#: Where launchers say how many processes they started: torchrun, Open MPI, other MPIs, srun.
-WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+from rddm.core.systems import launch
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a network was shown of a batch, and what it said: images are (B, C, *S) in [-1, 1]."""
+
+    node: Node
+    x_t: Tensor
+    truth: Prediction
+    found: Mapping[str, Tensor]  # by head, float32
+
+
+def look(
+    entity: Entity,
+    network: nn.Module,
+    batch: Batch,
+    generator: Generator,
+    device: torch.device,
+    times: Tensor | None = None,
+) -> Look:
+    """One network evaluation on a batch at random times, 1..T or among `times`, under fresh noise.
+
+    `network` is the entity's, as wrapped for several processes.
+    """
+    path, task = entity[Process], entity[Task]
+    x0, x_in = (batch[role].to(device, non_blocking=True) * 2 - 1 for role in ("target", "input"))
+    among = torch.arange(1, path.T + 1) if times is None else times
+    drawn = torch.randint(len(among), (len(x0),), generator=generator, device=device)
+    node = path[among[drawn.cpu()]]
+    eps = torch.randn(x0.shape, generator=generator, device=device)
+    x_t, condition = forward(x0, x_in, eps, node), task.condition(x_in)
+    seen = x_t if condition is None else torch.cat([x_t, condition], dim=1)
+    found = network(seen, entity[Network].times(path.T, node))
+    return Look(node, x_t, Prediction(x0, x_in - x0, eps), {head: value.float() for head, value in found.items()})
 
 
 def losses(
     entity: Entity, network: nn.Module, batch: Batch, generator: Generator, device: torch.device
 ) -> dict[str, Tensor]:
-    """The loss of each head on one batch: random times in 1..T, fresh noise, one network evaluation.
-
-    `network` is the entity's, as wrapped for several processes. Source: arXiv 2308.13712, training objectives.
-    """
-    path, sampler, task, training = entity[Process], entity[Sampler], entity[Task], entity[Training]
-    x0, x_in = (batch[role].to(device, non_blocking=True) * 2 - 1 for role in ("target", "input"))
-    node = path[torch.randint(1, path.T + 1, (len(x0),), generator=generator, device=device)]
-    eps = torch.randn(x0.shape, generator=generator, device=device)
-    x_t, condition = forward(x0, x_in, eps, node), task.condition(x_in)
-    seen = x_t if condition is None else torch.cat([x_t, condition], dim=1)
-    found = network(seen, entity[Network].times(path.T, node))
-    truth = Prediction(x0, x_in - x0, eps)
+    """The loss of each head on one batch, as `look` draws it. Source: arXiv 2308.13712, training objectives."""
+    path, loss = entity[Process], LOSSES[entity[Training].loss]
+    seen = look(entity, network, batch, generator, device)
     return {
-        head: LOSSES[training.loss](found[head].float(), encode(target, truth))
-        for head, target in sampler.targets(path, node).items()
+        head: loss(seen.found[head], encode(target, seen.truth))
+        for head, target in entity[Sampler].targets(path, seen.node).items()
     }
 
 
@@ -101,7 +122,7 @@ class Run:
         """Everything on its device and ready for the first step."""
         training, network = entity[Training], entity[Network]
         examples = Examples(entity[Task], training)
-        accelerator = _accelerator(training)
+        accelerator = launch.accelerator(training)
         # for networks that draw (dropout); another stream in each process
         set_seed(training.seed, device_specific=True)
         network.to(accelerator.device).train()
@@ -143,7 +164,7 @@ class Run:
             found = [self._pass(next(passes), self.step * k + i) for i in range(k)]
             scores = {name: sum(one[name].item() for one in found) / k for name in found[0]}
             scores["grad_norm"] = self._clip()
-            self._check(scores)
+            self.check(scores)
             for optimizer in self.optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
@@ -178,7 +199,8 @@ class Run:
         elif self.step % settings.every == 0:
             self.ema.update(self.entity[Network], step=(self.step - settings.after) // settings.every + 1)
 
-    def _check(self, scores: Mapping[str, float]) -> None:
+    def check(self, scores: Mapping[str, float]) -> None:
+        """Raise TrainingError where a score of the step in progress is not finite."""
         # fp16 overflows now and then by design: its scaler skips that step
         scaled = self.accelerator.scaler is not None
         for name, value in scores.items():
@@ -211,7 +233,7 @@ class Run:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint to go on from, whole or not at all; called by every process."""
-        random_states = gather(self.accelerator, checkpoint.random_state())
+        random_states = launch.gather(self.accelerator, checkpoint.random_state())
         if self.accelerator.is_main_process:
             with fresh_folder(folder, overwrite=True) as temporary:
                 checkpoint.write_model(temporary, self.entity[Spec], self.network)
@@ -249,44 +271,3 @@ class Run:
         else:
             message = f"{folder} was written by {len(state['random'])} processes, and goes on with {self.world}"
             warnings.warn(f"{message}: not bit-equal to never having stopped", stacklevel=2)
-
-
-def _accelerator(training: Training) -> Accelerator:
-    cpu = not torch.accelerator.is_available()
-    if cpu and training.precision == "fp16":
-        raise SpecError("Spec", [(("training", "precision"), "fp16 needs a GPU; on the CPU use bf16 or no")])
-    AcceleratorState._reset_state()  # a process may train several specs, each with its own precision
-    accelerator = Accelerator(
-        cpu=cpu, mixed_precision=training.precision, gradient_accumulation_steps=training.accumulate
-    )
-    world = next((int(os.environ[name]) for name in WORLD_SIZES if name in os.environ), 1)
-    if accelerator.num_processes != world:
-        raise LaunchError(
-            f"{world} processes were launched, but each would train alone ({accelerator.num_processes} in its group):"
-            " nothing would be shared. Start them with `torchrun --nproc_per_node N -m rddm fit ...`"
-        )
-    return accelerator
-
-
-def gather(accelerator: Accelerator, value: Any) -> list[Any]:
-    """The values of all processes, in rank order; the same list in all."""
-    if accelerator.num_processes == 1:
-        return [value]
-    gathered: list[Any] = [None] * accelerator.num_processes
-    torch.distributed.all_gather_object(gathered, value)
-    return gathered
-
-
-def average(accelerator: Accelerator, scores: Mapping[str, float]) -> dict[str, float]:
-    """The mean of each score over all processes; the same in all."""
-    if accelerator.num_processes == 1:
-        return dict(scores)
-    values = torch.tensor(list(scores.values()), device=accelerator.device, dtype=torch.float32)
-    return dict(zip(scores, accelerator.reduce(values, reduction="mean").tolist(), strict=True))
-
-
-def agree(accelerator: Accelerator, flag: bool) -> bool:
-    """Whether any process raised its flag; the same answer in all."""
-    if accelerator.num_processes == 1:
-        return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)).item())
