@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from strategies import component
@@ -91,6 +92,25 @@ class World:
         return mean + A * self.covariance @ pull, C * pull
 
 
+def answers_of(
+    x_t: Tensor, x_in: Tensor, x0: Tensor, eps: Tensor, now: Sequence[Any], before: Sequence[Any], T: int
+) -> dict[str, Tensor]:
+    """What heads mean, by their names, with the path's (A, B, C, F) at t and at t - 1."""
+    A, _, C, F = now
+    rise = [T * (here - there) for here, there in zip(now[:3], before[:3])]
+    return {
+        "res": x_in - x0,
+        "noise": eps,
+        "x0": x0,
+        "res+noise": x_in - x0 + eps,
+        "x0+noise": x0 + eps,
+        "v": A * eps - C * x0,
+        "velocity": rise[0] * x0 + rise[1] * x_in + rise[2] * eps,
+        "resnoise": eps + C / (1 + F / before[3]) * (x_in - x0),
+        "shift": x_t - x0,
+    }
+
+
 class Perfect(nn.Module):
     """The perfect network: answers for heads from the state, the condition and the time that it is given alone."""
 
@@ -115,19 +135,26 @@ class Perfect(nn.Module):
             A = 1 - B
             before, F = [math.nan] * 4, math.nan
         x0, eps = self.world.predict(x_t, x_in, A, B, C)
-        rise = [self.path.T * (now - then) for now, then in zip((A, B, C), before)]
-        answers = {
-            "res": x_in - x0,
-            "noise": eps,
-            "x0": x0,
-            "res+noise": x_in - x0 + eps,
-            "x0+noise": x0 + eps,
-            "v": A * eps - C * x0,
-            "velocity": rise[0] * x0 + rise[1] * x_in + rise[2] * eps,
-            "resnoise": eps + C / (1 + F / before[3]) * (x_in - x0),
-            "shift": x_t - x0,
-        }
+        answers = answers_of(x_t, x_in, x0, eps, (A, B, C, F), before, self.path.T)
         return torch.cat([answers[head] for head in self.heads])[None]
+
+
+class Telling(nn.Module):
+    """A network that has been told the clean images, and answers for its heads from the noise that it finds in x_t."""
+
+    def __init__(self, x0: Tensor, x_in: Tensor, path: Path, heads: tuple[str, ...]) -> None:
+        super().__init__()
+        self.x0, self.x_in, self.path, self.heads = x0, x_in, path, heads
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        t = time[:, 0].long()
+        assert torch.equal(x[:, D:], self.x_in)
+        tables = (*self.path.tables, self.path.F)
+        now, before = ([table[rows].float()[:, None, None] for table in tables] for rows in (t, t - 1))
+        A, B, C, _ = now
+        eps = (x[:, :D] - A * self.x0 - B * self.x_in) / C
+        answers = answers_of(x[:, :D], self.x_in, self.x0, eps, now, before, self.path.T)
+        return torch.cat([answers[head] for head in self.heads], dim=1)
 
 
 class Blank(Backbone):

@@ -12,15 +12,18 @@ from itertools import pairwise
 
 import pytest
 import torch
-from gaussian import EYE, Law, World, entity_of, fine, prior, scalar_schedules
+from gaussian import EYE, D, Law, Telling, World, entity_of, fine, prior, scalar_schedules
 from strategies import component
 
 from rddm import SpecError
 from rddm.core import registry
 from rddm.core.entity import Entity
 from rddm.core.kinds import Sampler, Schedule, Solver
+from rddm.core.network import Network
 from rddm.core.process import Path
+from rddm.core.spec import Training
 from rddm.core.systems.sample import itinerary
+from rddm.core.systems.train import losses
 from rddm.grids.arc_length import ArcLength
 from rddm.routes.curve import Curve
 from rddm.routes.noise_first import NoiseFirst
@@ -179,17 +182,40 @@ def test_generation_draws_from_the_distribution_of_the_images(schedule, name):
         assert (covariance - world.S).norm() < near
 
 
-@pytest.mark.parametrize("nets", [1])
-@pytest.mark.parametrize(
-    "schedule", [Power(T=50), DDIM(T=50, beta_start=1e-3, beta_end=0.2), Power(T=50, alpha="mean")]
-)
-def test_the_path_clock_tells_where_in_the_plane_the_state_is(schedule, nets):
+@pytest.mark.parametrize("schedule", [Power(T=50), DDIM(T=50, beta_start=1e-3, beta_end=0.2)], ids=lambda s: s.name)
+@pytest.mark.parametrize("sampler", [SMRes(clock="path"), SMResN(clock="path", nets=1)], ids=lambda s: s.name)
+def test_the_path_clock_tells_where_in_the_plane_the_state_is(schedule, sampler):
     world = World()
-    for name, keys in (("sm-res", {}), ("sm-res-n", {"nets": nets})):
-        sampler = registry.load(Sampler, name)
-        found = Law(world, entity_of(world, schedule, sampler(clock="path", **keys)), 7, 1.0).mean_and_covariance()
-        want = Law(world, entity_of(world, schedule, sampler(**keys)), 7, 1.0).mean_and_covariance()
-        torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)  # times are told in float32
+    entity = entity_of(world, schedule, sampler)
+    found = Law(world, entity, 7, 1.0).mean_and_covariance()
+    want = by_hand(world, *itinerary(entity, 7), 1.0)
+    torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-5)  # times are told in float32
+
+
+def test_one_network_with_both_heads_is_two_networks_of_one():
+    world = World()
+    for name in ("sm-res-n", "sm-x0-n", "sm-res-mix", "sm-x0-mix"):
+        entity = entity_of(world, Power(T=50), registry.load(Sampler, name)(nets=1))
+        want = by_hand(world, *itinerary(entity, 6), 0.4)
+        torch.testing.assert_close(Law(world, entity, 6, 0.4).mean_and_covariance(), want, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize(
+    "schedule", [Power(T=50), DDIM(T=50), fine("resfusion", T=300, beta_start=1e-3, beta_end=0.02)]
+)
+def test_training_asks_each_head_for_the_truth(schedule, name):
+    """A network that was told it has no loss."""
+    sampler = component(Sampler, name)
+    entity = entity_of(World(), schedule, sampler).replace(Training(loss="l1"))
+    generator, path, network = torch.Generator().manual_seed(0), entity[Path], entity[Network]
+    batch = {role: torch.rand(64, D, 5, generator=generator) for role in ("target", "input")} | {"problems": []}
+    x0, x_in = (batch[role] * 2 - 1 for role in ("target", "input"))
+    for key, group in network.groups.items():
+        network.nets[key] = Telling(x0, x_in, path, group)
+    found = losses(entity, network, batch, torch.Generator().manual_seed(1), torch.device("cpu"))
+    assert set(found) == set(sampler.heads)
+    assert max(value.item() for value in found.values()) < 2e-4
 
 
 @pytest.mark.parametrize(
