@@ -22,7 +22,7 @@ from rddm import CheckpointError, SpecError, TrainingError
 from rddm.core.checkpoint import read_spec, steps_saved
 from rddm.core.kinds import Sampler
 from rddm.core.network import Network
-from rddm.core.process import Path, Prediction, forward
+from rddm.core.process import Path, Prediction, forward, unchanged
 from rddm.core.spec import Spec
 from rddm.core.systems import select
 from rddm.core.systems.train import Look
@@ -95,7 +95,7 @@ def test_the_loss_is_algorithm_5_1_and_so_is_its_gradient_in_lambda():
     x0, x_in, eps, o = torch.randn(4, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x_t = forward(x0, x_in, eps, path[t])
     scores = select.objective(
-        Auto().choice, weight, Look(path[t], x_t, Prediction(x0, x_in - x0, eps), {"undecided": o}), path
+        Auto().choice, weight, Look(path, path[t], x_t, Prediction(x0, x_in - x0, eps), {"undecided": o}, unchanged)
     )
     scores["loss"].backward()
     abar, bbar = (table[t].reshape(2, 1, 1, 1) for table in path.plane())

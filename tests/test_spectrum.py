@@ -12,6 +12,7 @@ import rddm
 from rddm import SpecError
 from rddm.core.process import Path, forward
 from rddm.core.systems.sample import trajectory
+from rddm.core.systems.train import losses
 from rddm.samplers.sm_res import SMRes
 from rddm.schedules.cold_blur import ColdBlur
 
@@ -93,3 +94,27 @@ def test_a_clean_image_is_clipped_as_an_image():
 def test_a_network_that_is_told_one_abar_for_all_refuses_a_path_that_has_many():
     with pytest.raises(SpecError, match=r"'path' needs one A and B for the whole image"):
         trainer_of(clock="path").restore(torch.rand(1, 8, 8))
+
+
+def test_training_shows_blurred_images_and_asks_for_the_residual_as_an_image():
+    trainer, shown = trainer_of(), []
+    target = torch.rand(3, 1, 8, 8)
+    given = blurred(target)
+
+    def network(x, times):
+        shown.append((x, times))
+        return {"res": 2 * (given - target) + 0.25}
+
+    batch = {"target": target, "input": given, "problems": []}
+    found = losses(trainer, network, batch, torch.Generator().manual_seed(0), torch.device("cpu"))
+    assert found["res"].item() == pytest.approx(0.25, abs=1e-5)  # l1 of what was added
+    [(x, times)] = shown
+    for image, clean, t in zip(x[:, :1], target, times["res"][:, 0], strict=True):
+        want = gaussian_filter(clean[0].double().numpy() * 2 - 1, 3 * t.item() / 50, mode="reflect", truncate=8)
+        torch.testing.assert_close(image[0].double(), torch.from_numpy(want), rtol=0, atol=0.1)
+
+
+def blurred(image):
+    """The image under ColdBlur's whole blur, by the transform of Gaussians."""
+    spectrum, squared = ColdBlur().path().spectrum, (torch.pi * torch.arange(8) / 8) ** 2
+    return spectrum.back(spectrum.to(image) * torch.exp(-(squared[:, None] + squared) * 3.0**2 / 2))

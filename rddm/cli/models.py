@@ -35,6 +35,8 @@ def fit(
     scores = trainer.fit(folder, resume=resume, overwrite=overwrite)
     if int(os.environ.get("RANK", "0")) == 0:
         print_scores(scores)
+        for key, value in trainer.learnt().items():
+            print(f"{key:<15} {value}")
         picture = max((folder / "samples").glob("*.png"))
         shown = "  (degraded | restored | target)" if scores["per_image"] else ""
         print(f"run      {folder}\npicture  {picture}{shown}")
@@ -117,6 +119,9 @@ def evaluate(
     sampler: SamplerName = None,
     limit: Annotated[int | None, typer.Option(min=1, help="the first so many images only")] = None,
     json: Annotated[Path | None, typer.Option(help="write all scores to this file, too")] = None,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="how far predictions depend on the way through the (abar, bbar) plane, too")
+    ] = False,
     device: Device = None,
 ) -> None:
     """Measure a run on its evaluation images (or others: task.eval=FOLDER), next to the untouched input."""
@@ -125,6 +130,9 @@ def evaluate(
     trainer = _load(run, assignments, device)
     scores = trainer.evaluate(limit=limit, progress=sys.stderr.isatty(), steps=steps, eta=eta, sampler=sampler)
     print_scores(scores)
+    if paths:
+        scores["path_dependence"] = found = trainer.path_dependence()
+        print("path dependence: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()))
     if json is not None:
         with fresh_file(json) as file:
             file.write_text(to_json(scores, indent=1), encoding="utf-8")

@@ -143,6 +143,16 @@ class Trainer(Entity):
         """Mean scores over the evaluation images; see `rddm.core.systems.evaluate.evaluate`."""
         return evaluate(self, limit=limit, progress=progress, **options)
 
+    def learnt(self) -> dict[str, Any]:
+        """What training found out about the sampler: that of `auto`: decision, step, lambda and reason; mostly nothing."""
+        return {key: getattr(self[Sampler], key) for key in self[Sampler].learnt}
+
+    def path_dependence(self, *, limit: int = 64, times: int = 9, seed: int = 0) -> dict[str, float]:
+        """How far predictions depend on the path; see `rddm.core.systems.dependence.path_dependence`."""
+        from rddm.core.systems.dependence import path_dependence
+
+        return path_dependence(self, limit=limit, times=times, seed=seed)
+
     def profile(self, size: tuple[int, int] = (256, 256), *, runs: int = 3) -> Profile:
         """Parameters, MACs, time and memory; see `rddm.core.systems.profile.profile`."""
         from rddm.core.systems.profile import profile

@@ -98,7 +98,7 @@ def selection(run: Run, choice: Choice) -> Iterator[dict[str, float]]:
         yield {"lambda": now, **scores}
 
 
-def objective(choice: Choice, weight: Tensor, seen: Look, path: Process) -> dict[str, Tensor]:
+def objective(choice: Choice, weight: Tensor, seen: Look) -> dict[str, Tensor]:
     """What is minimised, `loss`, and of each method's head its loss and the mean size of its target.
 
         P = lambda P_1(o) + (1 - lambda) P_2(o),    P_i: all that follows from o, the state and I_in, were o target i
@@ -109,13 +109,13 @@ def objective(choice: Choice, weight: Tensor, seen: Look, path: Process) -> dict
     """
     [output] = seen.found.values()
     x_in = seen.truth.x0 + seen.truth.res
-    targets = [next(iter(method.targets(path, seen.node).items())) for method in choice.methods]
+    targets = [next(iter(method.targets(seen.path, seen.node).items())) for method in choice.methods]
     one, two = (decode(seen.x_t, seen.node, [(target, output)], x_in) for _, target in targets)
     mixed = Prediction(*(weight * getattr(one, k) + (1 - weight) * getattr(two, k) for k in ("x0", "res", "eps")))
     scores = {"loss": torch.zeros((), device=weight.device)}
     for (head, target), share in zip(targets, (weight, 1 - weight), strict=True):
-        wanted = encode(target, seen.truth)
-        scores[f"loss_{head}"] = F.l1_loss(encode(target, mixed), wanted)
+        wanted = seen.back(encode(target, seen.truth))
+        scores[f"loss_{head}"] = F.l1_loss(seen.back(encode(target, mixed)), wanted)
         scores[f"size_{head}"] = wanted.abs().mean()
         scores["loss"] = scores["loss"] + share * scores[f"loss_{head}"]
     return scores
@@ -127,7 +127,7 @@ def _pass(run: Run, choice: Choice, weight: Tensor, times: Tensor, batch: Batch,
     generator = seeded(seed, 4, number, place.process_index, device=place.device)
     with place.accumulate(run.wrapped):
         seen = look(run.entity, run.wrapped, batch, generator, place.device, times)
-        scores = objective(choice, weight, seen, run.entity[Process])
+        scores = objective(choice, weight, seen)
         place.backward(scores["loss"])
     return {name: value.detach() for name, value in scores.items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from rddm.core.files import fresh_folder
 from rddm.core.heads import encode
 from rddm.core.kinds import Sampler, Task
 from rddm.core.network import Network
-from rddm.core.process import Node, Prediction, forward
+from rddm.core.process import Node, Prediction, forward, unchanged
 from rddm.core.process import Path as Process
 from rddm.core.spec import Spec, Training
 from rddm.core.systems import launch
@@ -37,12 +37,17 @@ LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a network was shown of a batch, and what it said: images are (B, C, *S) in [-1, 1]."""
+    """What a network was shown of a batch, and what it said, (B, C, *S): images in [-1, 1], or their coefficients.
 
+    Where the path has a spectrum, all are coefficients, and `back` gives the images.
+    """
+
+    path: Process  # for images of this size
     node: Node
     x_t: Tensor
     truth: Prediction
     found: Mapping[str, Tensor]  # by head, float32
+    back: Callable[[Tensor], Tensor]
 
 
 def look(
@@ -61,23 +66,25 @@ def look(
     x0, x_in = (batch[role].to(device, non_blocking=True) * 2 - 1 for role in ("target", "input"))
     among = torch.arange(1, path.T + 1) if times is None else times
     drawn = torch.randint(len(among), (len(x0),), generator=generator, device=device)
-    node = path[among[drawn.cpu()]]
-    eps = torch.randn(x0.shape, generator=generator, device=device)
-    x_t, condition = forward(x0, x_in, eps, node), task.condition(x_in)
-    seen = x_t if condition is None else torch.cat([x_t, condition], dim=1)
+    here, spectrum = path.on(tuple(x0.shape[2:])), path.spectrum
+    to, back = (unchanged, unchanged) if spectrum is None else (spectrum.to, spectrum.back)
+    node = here[among[drawn.cpu()]]
+    truth = Prediction(to(x0), to(x_in - x0), torch.randn(x0.shape, generator=generator, device=device))
+    x_t, condition = forward(truth.x0, truth.x0 + truth.res, truth.eps, node), task.condition(x_in)
+    seen = back(x_t) if condition is None else torch.cat([back(x_t), condition], dim=1)
     found = network(seen, entity[Network].times(path.T, node))
-    return Look(node, x_t, Prediction(x0, x_in - x0, eps), {head: value.float() for head, value in found.items()})
+    return Look(here, node, x_t, truth, {head: to(value.float()) for head, value in found.items()}, back)
 
 
 def losses(
     entity: Entity, network: nn.Module, batch: Batch, generator: Generator, device: torch.device
 ) -> dict[str, Tensor]:
     """The loss of each head on one batch, as `look` draws it. Source: arXiv 2308.13712, training objectives."""
-    path, loss = entity[Process], LOSSES[entity[Training].loss]
+    loss = LOSSES[entity[Training].loss]
     seen = look(entity, network, batch, generator, device)
     return {
-        head: loss(seen.found[head], encode(target, seen.truth))
-        for head, target in entity[Sampler].targets(path, seen.node).items()
+        head: loss(seen.back(seen.found[head]), seen.back(encode(target, seen.truth)))
+        for head, target in entity[Sampler].targets(seen.path, seen.node).items()
     }
 
 
