@@ -144,7 +144,7 @@ class Trainer(Entity):
         return evaluate(self, limit=limit, progress=progress, **options)
 
     def learnt(self) -> dict[str, Any]:
-        """What training found out about the sampler: that of `auto`: decision, step, lambda and reason; mostly nothing."""
+        """What training found out about the sampler (for `auto` its decision, when and why); mostly nothing."""
         return {key: getattr(self[Sampler], key) for key in self[Sampler].learnt}
 
     def path_dependence(self, *, limit: int = 64, times: int = 9, seed: int = 0) -> dict[str, float]:
