@@ -8,7 +8,7 @@ METHODS = {
     "SM-Res": "{name: sm-res}",
     "SM-Res-N, 1-Net": "{name: sm-res-n, nets: 1}",
     "SM-Res-N, 2-Net": "{name: sm-res-n, nets: 2}",
-    "SM-N": "{name: sm-n}",
+    "SM-N": "sm-n",
 }
 
 
