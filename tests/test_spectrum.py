@@ -91,6 +91,22 @@ def test_a_clean_image_is_clipped_as_an_image():
     assert last.x.abs().max() <= 1 + 1e-6
 
 
+def test_a_residual_is_clipped_as_an_image(monkeypatch):
+    trainer = trainer_of(steps=1, clip="residual")
+    x_in = torch.randn(1, 1, 8, 8, dtype=torch.float64)
+    res = torch.full_like(x_in, 1.5)
+    res[..., 0] = 0.25
+    network = trainer[rddm.core.network.Network]
+    monkeypatch.setattr(type(network), "forward", lambda self, x, times, heads: {"res": res})
+    *_, last = trajectory(trainer, x_in)
+    torch.testing.assert_close(last.prediction.res, res.clamp(max=1), rtol=0, atol=1e-10)
+
+
+def test_the_posterior_variances_of_many_frequencies_are_one_table():
+    path = ColdBlur(T=4).path().on((5, 6))
+    assert path.posterior_variance.shape == (4, 5, 6)
+
+
 def test_a_network_that_is_told_one_abar_for_all_refuses_a_path_that_has_many():
     with pytest.raises(SpecError, match=r"'path' needs one A and B for the whole image"):
         trainer_of(clock="path").restore(torch.rand(1, 8, 8))

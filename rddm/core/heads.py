@@ -98,19 +98,27 @@ def clip(
     return Prediction(x0, prediction.res + (prediction.x0 - x0), prediction.eps)
 
 
-def clip_residual(found: Prediction, x_t: Tensor, node: Node, x_in: Tensor, targets: Sequence[Target]) -> Prediction:
+def clip_residual(
+    found: Prediction,
+    x_t: Tensor,
+    node: Node,
+    x_in: Tensor,
+    targets: Sequence[Target],
+    to: Callable[[Tensor], Tensor] = unchanged,
+    back: Callable[[Tensor], Tensor] = unchanged,
+) -> Prediction:
     """The prediction as published checkpoints were sampled: residual clipped to [-1, 1], the clean image following.
 
         R = C(res),  or C(I_in - C(x0)) where the noise alone is predicted,  C(.) = clip to [-1, 1]
         x0 = (x_t - B R - C_t E) / (A + B)
 
     The noise E stays as predicted; where only the image or the residual is predicted, it follows from R and I_in. A
-    pixel can then change by half the range only, so this is for those checkpoints.
+    pixel can then change by half the range only, so this is for those checkpoints. `to` and `back` as for `clip`.
     Source: measured on the published implementation of arXiv 2308.13712.
     """
     alone = list(targets) == [NOISE]
-    res = x_in - found.x0.clamp(-1, 1) if alone else x_in - found.x0 if X0 in targets else found.res
-    res, eps = res.clamp(-1, 1), found.eps
+    res = x_in - to(back(found.x0).clamp(-1, 1)) if alone else x_in - found.x0 if X0 in targets else found.res
+    res, eps = to(back(res).clamp(-1, 1)), found.eps
     if len(targets) == 1 and not alone:
         noisy = node.C > 0
         left = combine((1.0, node.A, -(node.A + node.B)), (x_t, res, x_in))
@@ -130,5 +138,5 @@ def clipped(
 ) -> Prediction:
     """The prediction clipped as `sampler.clip` says: by `clip`, by `clip_residual`, or, at "none", as it is."""
     if how == "residual":
-        return clip_residual(found, x_t, node, x_in, targets)
+        return clip_residual(found, x_t, node, x_in, targets, to, back)
     return clip(found, to, back) if how == "x0" else found

@@ -149,11 +149,12 @@ class Path:
 
     @property
     def posterior_variance(self) -> Tensor:
-        """Variance (T,) of the ancestral step (eta = 1) from t to t - 1, t = 1..T.
+        """Variance (T,), or (T, *S), of the ancestral step (eta = 1) from t to t - 1, t = 1..T.
 
         RDDM's is sum-constrained: the variances of a whole chain add up to at most beta_T^2.
         """
-        return torch.stack([posterior_std(self[t], self[t - 1], 1.0) for t in range(1, self.T + 1)]) ** 2
+        t = torch.arange(1, self.T + 1)
+        return posterior_std(self[t], self[t - 1], 1.0) ** 2
 
 
 def spread(measure: Tensor, steps: int) -> list[int]:

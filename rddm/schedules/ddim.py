@@ -28,6 +28,8 @@ class DDIM(BetaSchedule):
     def from_path(cls, path: Path) -> DDIM:
         """The schedule back from a path with I_in = 0: `ac_t = A_t^2`, `beta_t = 1 - ac_t / ac_{t-1}`.
 
+        It has A and C of the path, and DDPM's gauge and prior whatever those of the path are.
+
         Raises:
             SpecError: A^2 + C^2 is not 1 in every row (to 1e-6), A rises or reaches 0, or pixels have their own tables.
         """
