@@ -441,6 +441,21 @@ def test_a_step_that_cannot_be_taken_is_refused():
         scheduler.step(x, 39, x)
     with pytest.raises(SpecError, match="steps: must be an integer in 1..40"):
         scheduler.set_timesteps(41)
+    with pytest.raises(SpecError, match=r"eta: must be in \[0, 1\]; given 1.5"):
+        scheduler.step(x, 39, x, eta=1.5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "sampler", "message"),
+    [
+        ("cold-blur", "sm-res", "schedule: 'cold-blur' acts on frequencies"),
+        ("power", {"name": "sm-res", "route": "residual-first"}, r"sampler\.route: leaves the states"),
+        ("power", {"name": "sm-res", "route": {"name": "schedule", "schedule": {"name": "power", "T": 5}}}, "route"),
+    ],
+)
+def test_what_no_pipeline_can_follow_is_refused(schedule, sampler, message):
+    with pytest.raises(SpecError, match=message):
+        RDDMScheduler(schedule, sampler)
 
 
 def cli(*words):

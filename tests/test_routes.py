@@ -13,6 +13,7 @@ from torch import nn
 from rddm import SpecError
 from rddm.core import registry
 from rddm.core.entity import Entity
+from rddm.core.heads import encode
 from rddm.core.kinds import Grid, Route, Sampler, Schedule, Solver, Task
 from rddm.core.network import Network
 from rddm.core.process import Prediction, forward
@@ -23,8 +24,12 @@ from rddm.routes.curve import Curve
 from rddm.routes.noise_first import NoiseFirst
 from rddm.routes.residual_first import ResidualFirst
 from rddm.routes.schedule import Rescheduled
+from rddm.samplers.bridge import Bridge
+from rddm.samplers.resnoise import ResNoise
 from rddm.samplers.sm_res import SMRes
 from rddm.samplers.sm_res_n import SMResN
+from rddm.samplers.v import V
+from rddm.samplers.velocity import Velocity
 from rddm.schedules.ddim import DDIM
 from rddm.schedules.power import Power
 from rddm.schedules.vp import VP
@@ -77,12 +82,12 @@ class Known(nn.Module):
         return self.answer
 
 
-def entity_of(schedule: Schedule, sampler: Sampler, t) -> Entity:
+def entity_of(schedule: Schedule, sampler: Sampler, t, net: nn.Module | None = None) -> Entity:
     task = registry.load(Task, "paired")(train="a", eval="b", channels=t.x0.shape[1])
     network = Network(Blank(), sampler, t.x0.shape[1], task.conditions)
     answers = {"res": t.res, "noise": t.eps}
     for key, group in network.groups.items():
-        network.nets[key] = Known(torch.cat([answers[head] for head in group], dim=1))
+        network.nets[key] = net or Known(torch.cat([answers.get(head, t.eps) for head in group], dim=1))
     return Entity((task, sampler, schedule.path(), network))
 
 
@@ -263,5 +268,36 @@ def test_own_times_on_a_route_may_leave_out_its_corner():
     """Straight across: the two legs become one step."""
     t = truth(0)
     sampler = SMResN(clock="path", nets=1, route=ResidualFirst(), grid=Times(at=(20, 3, 0)), clip="none")
-    *_, last = trajectory(entity_of(Power(T=10), sampler, t), t.x0 + t.res, noise=t.eps)
+    entity = entity_of(Power(T=10), sampler, t)
+    assert itinerary(entity)[1] == [20, 3, 0]
+    *_, last = trajectory(entity, t.x0 + t.res, noise=t.eps)
     torch.testing.assert_close(last.x, t.x0, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("sampler", [V, Velocity])
+@pytest.mark.parametrize("steps", [1, 7])
+def test_told_the_index_a_network_is_understood_by_its_own_path_along_another_schedule(sampler, steps):
+    """It predicts what it was taught at t, A_t eps - C_t I_0 of its own path, whatever the state is made of."""
+    t, own = truth(0), Power(T=50)
+
+    class Taught(nn.Module):
+        def forward(self, x, time):
+            targets = sampler().targets(own.path(), own.path()[int(time[0, 0])])
+            return encode(next(iter(targets.values())), t)
+
+    for other in (Power(T=50, alpha="mean"), DDIM(T=50)):
+        way = Rescheduled(schedule=other)
+        entity = entity_of(own, sampler(route=way, clip="none", steps=steps), t, Taught())
+        of_input, of_noise = prior(other.path())
+        end = forward(t.x0, t.x0 + t.res, t.eps, other.path()[50])
+        noise = (end - of_input * (t.x0 + t.res)) / of_noise
+        *_, last = trajectory(entity, t.x0 + t.res, noise=noise)
+        torch.testing.assert_close(last.x, t.x0, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("sampler", [Velocity, ResNoise, Bridge])
+def test_what_only_training_s_path_defines_is_refused_on_a_route(sampler):
+    t = truth(0)
+    entity = entity_of(Power(T=50), sampler(clock="path", route=ResidualFirst()), t)
+    with pytest.raises(SpecError, match=rf"sampler\.route: {sampler().name} predicts what only the path of training"):
+        next(trajectory(entity, t.x0 + t.res))

@@ -14,8 +14,10 @@ from rddm.core import registry
 from rddm.core.kinds import Backbone, Sampler
 from rddm.core.network import Network
 from rddm.core.process import Path
-from rddm.core.systems.sample import trajectory
+from rddm.core.systems.sample import _other_sampler, trajectory
 from rddm.grids.uniform import Uniform
+from rddm.samplers.auto import Auto
+from rddm.samplers.bridge import Bridge
 from rddm.schedules.power import Power
 
 SMALL = {
@@ -219,6 +221,14 @@ def test_a_replaced_part_takes_effect_and_is_saved(trainer, tmp_path):
     assert rddm.load(tmp_path / "single", "cpu")[Sampler].name == "sm-res-n"
     with pytest.raises(SpecError, match=r"rddm\.build"):
         trainer.replace(registry.load(Backbone, "unet")())
+
+
+@pytest.mark.parametrize("name", ["bridge", "auto"])
+def test_what_a_table_does_not_say_of_the_same_method_stays(name):
+    own = {"bridge": Bridge(scaled=True, nets=1), "auto": Auto(decision="sm-n", decided_at=7)}[name]
+    other = _other_sampler(own, {"steps": 2})
+    assert other == own.model_copy(update={"steps": 2})
+    assert _other_sampler(own, name) == own
 
 
 @pytest.mark.parametrize(

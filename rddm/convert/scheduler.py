@@ -36,8 +36,9 @@ class RDDMScheduler(SchedulerMixin, ConfigMixin):
         schedule, sampler: a name, or a table with a name and parameters, as in a spec.
 
     Raises:
-        SpecError: they are not valid; as `itinerary` for `set_timesteps`; a step from a time that is not visited, or by
-            a solver that evaluates the network more than once a step.
+        SpecError: they are not valid; the schedule acts on frequencies; the route has other times than the schedule; as
+            `itinerary` for `set_timesteps`; a step from a time that is not visited, with eta outside [0, 1], or by a
+            solver that evaluates the network more than once a step.
     """
 
     order = 1
@@ -48,6 +49,12 @@ class RDDMScheduler(SchedulerMixin, ConfigMixin):
         self.register_to_config(schedule=parts[0].model_dump(mode="json"), sampler=parts[1].model_dump(mode="json"))
         self._sampler, self._own = parts[1], parts[0].path()
         self._path = self._own if parts[1].route is None else parts[1].route.path(self._own)
+        if self._path.spectrum is not None:
+            problem = f"{parts[0].name!r} acts on frequencies, where no pipeline keeps its state"
+            raise SpecError("scheduler", [(("schedule",), problem)])
+        if self._path.corners or self._path.T != self._own.T:
+            problem = "leaves the states that a model told the index t knows; take a schedule of as many steps"
+            raise SpecError("scheduler", [(("sampler", "route"), problem)])
         end, prior = self._path[self._path.T], self._path.prior
         self.init_noise_sigma = float(end.C.max() if prior is None else prior[1])
         self.num_inference_steps: int | None = None
@@ -105,7 +112,7 @@ class RDDMScheduler(SchedulerMixin, ConfigMixin):
             problem = f"visits {[time - 1 for time in self._times[:-1]]}; given {t - 1}"
             raise SpecError("scheduler", [(("timestep",), problem)])
         now, to = self._path[t], self._path[self._times[self._times.index(t) + 1]]
-        targets = sampler.targets(self._path, now)
+        targets = sampler.targets(self._own, self._own[t])  # what the model, told t, was taught there
         outputs = model_output.to(sample.dtype).chunk(len(sampler.heads), dim=1)
 
         def predict(x: Tensor, node: Node) -> Prediction:
@@ -123,6 +130,8 @@ class RDDMScheduler(SchedulerMixin, ConfigMixin):
             return noise
 
         solver = resolve(Solver, "posterior") if use_clipped_model_output else sampler.solver
+        if eta is not None and not 0 <= eta <= 1:
+            raise SpecError("scheduler", [(("eta",), f"must be in [0, 1]; given {eta}")])
         share = sampler.eta if eta is None else eta**2
         x, found, self._memory = solver.step(sample, now, to, predict, draw, share, self._memory)
         return DDIMSchedulerOutput(prev_sample=x, pred_original_sample=found.x0) if return_dict else (x, found.x0)

@@ -70,6 +70,7 @@ class Grid(Component):
     kind: ClassVar[str] = "grid"
 
     truncated: ClassVar[bool] = False  # whether it may start below T or end above 0, as some published samplers do
+    exact: ClassVar[bool] = False  # whether its times are taken as they are, though a route's corner be none of them
 
     @abstractmethod
     def times(self, path: Path, steps: int) -> list[int]:
@@ -108,6 +109,7 @@ class Sampler(Component):
     nets: Literal[1, 2] = Field(default=1, description="one network with all heads, or one for each head")
 
     learnt: ClassVar[tuple[str, ...]] = ()  # names of the fields that training fills in
+    bound: ClassVar[bool] = False  # whether targets follow from more of the path than the node, as its slope at it
 
     @property
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -15,12 +15,15 @@ from rddm.core.process import Path
 class Times(Grid):
     """The times themselves, from T down to 0; their number decides the steps, whatever `steps` says.
 
+    A route's corner that is none of them is cut: the step across it is a straight one.
+
     Raises:
         SpecError: they do not fall from step to step, or do not end at 0, the clean image; or, when sampling, they do
             not start at T, where the noise is.
     """
 
     name: Literal["times"] = "times"
+    exact: ClassVar[bool] = True
     at: tuple[int, ...] = Field(min_length=2, description="such as [1000, 700, 300, 50, 0]")
 
     @field_validator("at")

@@ -27,6 +27,7 @@ class Bridge(Sampler):
     nets: Literal[1] = 1
     scaled: bool = Field(default=False, description="divide by the standard deviation gathered so far (I2SB)")
     heads: ClassVar[tuple[str, ...]] = ("shift",)
+    bound: ClassVar[bool] = True
 
     def targets(self, path: Path, node: Node) -> Mapping[str, Target]:
         if not self.scaled:

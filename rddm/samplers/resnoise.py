@@ -21,6 +21,7 @@ class ResNoise(Sampler):
     name: Literal["resnoise"] = "resnoise"
     nets: Literal[1] = 1
     heads: ClassVar[tuple[str, ...]] = ("resnoise",)
+    bound: ClassVar[bool] = True
 
     def targets(self, path: Path, node: Node) -> Mapping[str, Target]:
         before = path[(node.t.long() - 1).clamp(min=0)]

@@ -21,6 +21,7 @@ class Velocity(Sampler):
     name: Literal["velocity"] = "velocity"
     nets: Literal[1] = 1
     heads: ClassVar[tuple[str, ...]] = ("velocity",)
+    bound: ClassVar[bool] = True
 
     def targets(self, path: Path, node: Node) -> Mapping[str, Target]:
         before = path[(node.t.long() - 1).clamp(min=0)]

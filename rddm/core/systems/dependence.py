@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from zlib import crc32
 
 import torch
@@ -9,14 +10,14 @@ from torch import Tensor
 
 from rddm.core.data import seeded
 from rddm.core.entity import Entity
-from rddm.core.errors import DataError
+from rddm.core.errors import DataError, SpecError
 from rddm.core.heads import decode
 from rddm.core.kinds import Sampler, Task
 from rddm.core.network import Network
 from rddm.core.process import Node, Path, Prediction, forward
 from rddm.core.spec import Training
 
-STEP = 0.01  # of the central differences, as a share of abar_T and bbar_T
+STEP = 0.01  # of the central differences, as a share of the largest abar and bbar
 
 
 def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: int = 0) -> dict[str, float]:
@@ -29,36 +30,46 @@ def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: in
     Estimated by central differences at `times` times inside the path, on training-sized crops of up to `limit` images.
 
     Raises:
-        SpecError: the path is not of residual form (A + B = 1), or the heads do not determine the image somewhere.
+        SpecError: the path is not of residual form (A + B = 1), holds no noise, or has coefficients by frequency; what
+            the heads predict is defined on the path alone; or they do not determine the image somewhere.
         DataError: no evaluation image can be read.
 
     Source: arXiv 2308.13712, partially path-independent generation.
     """
     path, sampler, task, network = entity[Path], entity[Sampler], entity[Task], entity[Network]
     abar, bbar = path.plane()
+    if path.spectrum is not None or not bbar.any():
+        problem = "has no plane of residual and noise: it holds no noise, or each frequency has a path of its own"
+        raise SpecError("Spec", [(("schedule",), problem)])
+    if sampler.bound:
+        problem = f"{sampler.name} predicts what only the path of training defines, and nothing beside it"
+        raise SpecError("Spec", [(("sampler",), problem)])
     device = next(network.parameters()).device
-    x0, x_in = (images.to(device) * 2 - 1 for images in _images(entity, limit))
-    eps = torch.stack([torch.randn(x0.shape[1:], generator=seeded(seed, 4, n)) for n in range(len(x0))]).to(device)
-    condition = task.condition(x_in)
+    truths = [images * 2 - 1 for images in _images(entity, limit)]
+    truths.append(torch.stack([torch.randn(x.shape, generator=seeded(seed, 4, n)) for n, x in enumerate(truths[0])]))
 
-    def predict(t: int, a: Tensor, b: Tensor) -> Prediction:
+    def predict(images: tuple[Tensor, ...], t: int, a: Tensor, b: Tensor) -> Prediction:
+        x0, x_in, eps = images
+        condition = task.condition(x_in)
         node = Node(torch.tensor(t, dtype=torch.float64), 1 - a, a, b, torch.ones_like(a))
         x = forward(x0, x_in, eps, node)
         seen = x if condition is None else torch.cat([x, condition], dim=1)
         found = network(seen, network.times(path.T, node), sampler.heads)
         return decode(x, node, [(target, found[name]) for name, target in sampler.targets(path, node).items()], x_in)
 
-    across, along = STEP * bbar[-1], STEP * abar[-1]
-    rows = []
+    across, along = STEP * bbar.max(), STEP * abar.max()
+    totals = torch.zeros(3, dtype=torch.float64)
     with torch.inference_mode():
         for t in (path.T * k // (times + 1) for k in range(1, times + 1)):
             a, b = abar[t], bbar[t]
-            low, high = (b - across).clamp(min=0), (b + across).clamp(max=bbar[-1])
-            res = (predict(t, a, high).res - predict(t, a, low).res) / float(high - low)
-            low, high = (a - along).clamp(min=0), (a + along).clamp(max=abar[-1])
-            noise = (predict(t, high, b).eps - predict(t, low, b).eps) / float(high - low)
-            rows.append([part.square().mean().item() for part in (res, noise, res - noise)])
-    means = torch.tensor(rows, dtype=torch.float64).mean(0).sqrt().tolist()
+            b_low, b_high = (b - across).clamp(min=0), (b + across).clamp(max=bbar.max())
+            a_low, a_high = (a - along).clamp(min=0), (a + along).clamp(max=abar.max())
+            for part in zip(*(torch.split(truth, entity[Training].batch_size) for truth in truths), strict=True):
+                images = tuple(image.to(device) for image in part)
+                res = (predict(images, t, a, b_high).res - predict(images, t, a, b_low).res) / float(b_high - b_low)
+                eps = (predict(images, t, a_high, b).eps - predict(images, t, a_low, b).eps) / float(a_high - a_low)
+                totals += torch.tensor([one.square().sum().item() for one in (res, eps, res - eps)])
+    means = (totals / (times * truths[0].numel())).sqrt().tolist()
     return dict(zip(("dres_dbbar", "deps_dabar", "curl"), means, strict=True))
 
 
@@ -66,11 +77,11 @@ def _images(entity: Entity, limit: int) -> tuple[Tensor, Tensor]:
     task, records = entity[Task], entity[Task].eval_records()
     found = []
     for index in range(min(limit, len(records))):
-        generator = seeded(crc32(records.names[index].encode()))
+        name = records.names[index]
         try:
-            found.append(task.example(records[index], entity[Training].crop_size, generator))
-        except DataError:
-            continue
+            found.append(task.example(records[index], entity[Training].crop_size, seeded(crc32(name.encode()))))
+        except DataError as error:
+            warnings.warn(f"left out: {name}: {error}", stacklevel=3)
     if not found:
         raise DataError("no evaluation image could be read")
     return torch.stack([one["target"] for one in found]), torch.stack([one["input"] for one in found])

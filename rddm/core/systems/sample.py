@@ -55,8 +55,8 @@ def trajectory(
         noise: the start noise itself, (B, C, *S), in place of a drawn one.
 
     Raises:
-        SpecError: as `itinerary`; eta outside [0, 1]; a head that the network does not have; or a route that it
-            does not know.
+        SpecError: as `itinerary`; eta outside [0, 1]; a head that the network does not have; a route that it
+            does not know; or one along which what it predicts is not defined.
         ShapeError: noise is not shaped like x_in, or generators are not one for each image.
     """
     sampler, task, network = entity[Sampler], entity[Task], entity[Network]
@@ -66,6 +66,9 @@ def trajectory(
         raise SpecError("Spec", [(("sampler", "eta"), f"must be in [0, 1]; given {eta}")])
     if network.told_index and (path.corners or path.T != entity[Path].T):
         problem = "leaves the states that a network told the index t knows; train one with sampler.clock=path"
+        raise SpecError("Spec", [(("sampler", "route"), problem)])
+    if sampler.route is not None and sampler.bound and not network.told_index:
+        problem = f"{sampler.name} predicts what only the path of training defines; take a method that does not"
         raise SpecError("Spec", [(("sampler", "route"), problem)])
     if missing := set(sampler.heads) - set(network.heads):
         have = f"this network has {sorted(network.heads)}; sample by a method that needs no other"
@@ -77,6 +80,8 @@ def trajectory(
     generators = _generators(generator, len(x_in))
     condition, spectrum = task.condition(x_in), path.spectrum
     path = path.on(tuple(x_in.shape[2:]))
+    # told the index, a network predicts what it did at that time of its own path, whatever state it is shown
+    taught = entity[Path].on(tuple(x_in.shape[2:])) if network.told_index else path
     to: Transform = spectrum.to if spectrum else unchanged
     back: Transform = spectrum.back if spectrum else unchanged
     source = to(x_in)
@@ -92,7 +97,7 @@ def trajectory(
         image = back(x)
         seen = image if condition is None else torch.cat([image, condition], dim=1)
         found = network(seen, network.times(entity[Path].T, node), sampler.heads)
-        targets = sampler.targets(path, node)
+        targets = sampler.targets(taught, taught[node.t.long()])
         prediction = decode(
             x, node, [(target, to(found[name].to(x.dtype))) for name, target in targets.items()], source
         )
@@ -125,7 +130,7 @@ def itinerary(entity: Entity, steps: int | None = None) -> tuple[Path, list[int]
     ends = len(times) > 1 and (sampler.grid.truncated or (times[0], times[-1]) == (path.T, 0))
     if not ends or any(to >= now for now, to in pairwise(times)):
         raise SpecError("Spec", [(where, f"{grid!r} must fall from T = {path.T} to 0, the clean image; gave {times}")])
-    for corner in path.corners:
+    for corner in () if sampler.grid.exact else path.corners:
         if corner not in times and len(times) - 2 >= len(path.corners):
             inner = [t for t in times[1:-1] if t not in path.corners]
             times.remove(min(inner, key=lambda t: abs(t - corner)))
@@ -254,8 +259,10 @@ def _other_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> Sa
         return other
     if not isinstance(other, str | dict):
         raise SpecError("Spec", [(("sampler",), f"must be a name, a table or a Sampler; given {other!r}")])
-    kept = {key: getattr(own, key) for key in Sampler.model_fields if key not in ("nets", "clock")}
-    return resolve(Sampler, kept | ({"name": other} if isinstance(other, str) else other))
+    table = {"name": other} if isinstance(other, str) else other
+    same = table.get("name", own.name) == own.name
+    keys = type(own).model_fields.keys() if same else Sampler.model_fields.keys() - {"nets", "clock"}
+    return resolve(Sampler, {key: getattr(own, key) for key in keys} | table)
 
 
 def _generators(generator: Generators | None, count: int) -> Generators:
