@@ -213,7 +213,7 @@ def test_images_clipped_on_the_way_end_in_the_clean_image_too():
 
 @pytest.mark.parametrize(
     "route",
-    [ResidualFirst(), NoiseFirst(), Curve(points=[(1, 1), (0, 1), (0, 0)]), Rescheduled(schedule=Power(T=50))],
+    [ResidualFirst(), NoiseFirst(), Curve(points=[(1, 1), (0, 0)]), Rescheduled(schedule=Power(T=50))],
     ids=lambda route: route.name,
 )
 def test_a_network_that_is_told_the_index_refuses_to_leave_the_states_it_knows(route):

@@ -52,7 +52,7 @@ class RDDMScheduler(SchedulerMixin, ConfigMixin):
         if self._path.spectrum is not None:
             problem = f"{parts[0].name!r} acts on frequencies, where no pipeline keeps its state"
             raise SpecError("scheduler", [(("schedule",), problem)])
-        if self._path.corners or self._path.T != self._own.T:
+        if parts[1].route is not None and not (parts[1].route.timed and self._path.T == self._own.T):
             problem = "leaves the states that a model told the index t knows; take a schedule of as many steps"
             raise SpecError("scheduler", [(("sampler", "route"), problem)])
         end, prior = self._path[self._path.T], self._path.prior

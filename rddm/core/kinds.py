@@ -82,6 +82,8 @@ class Route(Component):
 
     kind: ClassVar[str] = "route"
 
+    timed: ClassVar[bool] = False  # whether its t may stand for training's, as that of another schedule does
+
     @abstractmethod
     def path(self, own: Path) -> Path:
         """The path to sample along, by a network that was trained along `own`."""

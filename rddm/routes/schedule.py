@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ class Rescheduled(Route):
     """
 
     name: Literal["schedule"] = "schedule"
+    timed: ClassVar[bool] = True
     schedule: Named[Schedule] = Field(description="what to sample along")
 
     def path(self, own: Path) -> Path:

@@ -64,7 +64,8 @@ def trajectory(
     path, times = itinerary(entity, steps)
     if not 0 <= eta <= 1:
         raise SpecError("Spec", [(("sampler", "eta"), f"must be in [0, 1]; given {eta}")])
-    if network.told_index and (path.corners or path.T != entity[Path].T):
+    timed = sampler.route is None or (sampler.route.timed and path.T == entity[Path].T)
+    if network.told_index and not timed:
         problem = "leaves the states that a network told the index t knows; train one with sampler.clock=path"
         raise SpecError("Spec", [(("sampler", "route"), problem)])
     if sampler.route is not None and sampler.bound and not network.told_index:
