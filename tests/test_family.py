@@ -541,3 +541,11 @@ def test_columns_beside_a_file_are_refused(tmp_path):
     file = write(tmp_path / "mine.csv", {"abar": ABAR, "bbar": BBAR})
     with pytest.raises(SpecError, match="so bbar cannot be given beside it"):
         Table(file=file, bbar=BBAR)
+
+
+def test_a_table_of_betas_has_a_t_of_its_own_and_refuses_another():
+    schedule = DDIM(betas=(0.1, 0.2, 0.3))
+    assert schedule.T == schedule.path().T == 3
+    assert DDIM(**schedule.model_dump()) == schedule
+    with pytest.raises(SpecError, match="a table of 3 betas has T = 3; given T = 1000"):
+        DDIM(betas=(0.1, 0.2, 0.3), T=1000)

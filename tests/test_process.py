@@ -296,3 +296,10 @@ def test_the_gauge_decides_what_the_chain_adds():
         drift = forward_step(zero, one, zero, zero, now, to)
         close(drift, (to.A - want * now.A).double().expand(1, 1))
     assert drift.abs() > 0.01
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.1, float("nan")])
+def test_a_share_of_the_variance_outside_0_and_1_is_refused(eta):
+    path, t = registry.load(Schedule, "power")(T=10).path(), truth(0)
+    with pytest.raises(SpecError, match=r"eta: must be in \[0, 1\]; given"):
+        reverse_step(t, path[5], path[3], eta, lambda: t.eps)

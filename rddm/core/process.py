@@ -219,12 +219,22 @@ def forward_step(x_s: Tensor, x0: Tensor, x_in: Tensor, z: Tensor, now: Node, to
     return combine((gain, to.A - gain * now.A, to.B - gain * now.B, spread), (x_s, x0, x_in, z))
 
 
+def check_eta(eta: float) -> None:
+    """Raise SpecError unless eta is in [0, 1]: a step cannot draw less than none or more than all of its variance."""
+    if not 0 <= eta <= 1:
+        raise SpecError("Spec", [(("sampler", "eta"), f"must be in [0, 1]; given {eta}")])
+
+
 def posterior_std(now: Node, to: Node, eta: float) -> Tensor:
     """Standard deviation of the step from t to an earlier s, float64.
 
     `sigma^2 = eta C_s^2 (1 - rho_s^2 / rho_t^2)`, rho = C / F; for F = 1 that is the paper's
     `eta (bbar_t^2 - bbar_s^2) bbar_s^2 / bbar_t^2`. eta scales the variance: 0 is deterministic, 1 ancestral.
+
+    Raises:
+        SpecError: eta is outside [0, 1].
     """
+    check_eta(eta)
     # A state without noise (the pinned end of a bridge) has none to keep: all of C_s is drawn, whatever eta.
     noisy = now.C > 0
     ratio = to.C * now.F / torch.where(noisy, to.F * now.C, 1.0)

@@ -12,7 +12,7 @@ from rddm.core.process import Path, spread
 
 
 class Power(Grid):
-    """The rows nearest to `T (k / S)^a`, k = S .. 0; a = 1 is uniform, a = 2 DDIM's quadratic grid.
+    """About `T (k / S)^a`, k = S .. 0: the rows t with (t / T)^(1/a) nearest to k / S; a = 2 is DDIM's quadratic grid.
 
     Source: Song et al. 2021, "Denoising Diffusion Implicit Models" (arXiv 2010.02502), for a = 2.
     """

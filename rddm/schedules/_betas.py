@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from rddm.core.kinds import Schedule
@@ -28,6 +29,16 @@ class BetaSchedule(Schedule):
     betas: Betas = "linear"
     beta_start: Beta = 1e-4
     beta_end: Beta = 0.02
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_length(cls, given: Any) -> Any:
+        table = given.get("betas") if isinstance(given, Mapping) else None
+        if not isinstance(table, list | tuple):
+            return given
+        if given.get("T", len(table)) != len(table):
+            raise ValueError(f"a table of {len(table)} betas has T = {len(table)}; given T = {given['T']}; leave T out")
+        return {**given, "T": len(table)}
 
     def _ac(self) -> Tensor:
         """ac, float64 (T + 1,), ac_0 = 1."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Solver
-from rddm.core.process import Node, Prediction, combine, scale
+from rddm.core.process import Node, Prediction, check_eta, combine, scale
 
 
 class Kappa(Solver):
@@ -46,6 +46,7 @@ class Kappa(Solver):
         eta: float,
         memory: Any,
     ) -> tuple[Tensor, Prediction, None]:
+        check_eta(eta)
         found = predict(x, now)
         kappa = self._kappa(now, to)
         sigma = (eta * (to.C**2 - (kappa * now.C) ** 2).clamp(min=0)).sqrt()
