@@ -28,6 +28,8 @@ LAYERS = [
     ["core.systems.select"],
     ["core.systems.fit"],
     ["core.trainer"],
+    ["report.columns", "report.curves", "report.difference"],
+    ["report.page", "report.runs"],
     ["plots.figure"],
     ["plots.schedule", "plots.route", "plots.trajectory"],
     ["convert.report", "convert._reference_schedule", "convert._reference_unet"],
@@ -35,7 +37,7 @@ LAYERS = [
     ["convert"],
     [""],
     ["cli._app"],
-    ["cli.models", "cli.parts", "cli.plot", "cli.convert"],
+    ["cli.models", "cli.parts", "cli.plot", "cli.convert", "cli.report"],
     ["cli"],
     ["__main__"],
 ]

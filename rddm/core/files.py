@@ -23,11 +23,11 @@ OURS = re.compile(
 )
 
 
-def check_ours(folder: Path) -> None:
-    """Refuse to replace a folder that holds more than rddm wrote. Raises OutputError, naming some of it."""
+def check_ours(folder: Path, ours: re.Pattern[str] = OURS) -> None:
+    """Refuse to replace a folder with other names in it than those of `ours`. Raises OutputError, with some of them."""
     if not folder.is_dir():
         raise OutputError(f"{folder} is no folder; choose another name")
-    if foreign := sorted(path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)):
+    if foreign := sorted(path.name for path in folder.iterdir() if not ours.fullmatch(path.name)):
         raise OutputError(
             f"{folder} is not overwritten, because it holds what rddm did not write: {', '.join(foreign[:5])};"
             " move that away, or choose another name"
@@ -35,7 +35,7 @@ def check_ours(folder: Path) -> None:
 
 
 @contextmanager
-def fresh_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def fresh_folder(folder: Path, *, overwrite: bool = False, ours: re.Pattern[str] = OURS) -> Iterator[Path]:
     """A temporary folder beside `folder`, renamed to it when the block ends well and removed when it does not.
 
     Raises:
@@ -45,7 +45,7 @@ def fresh_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if folder.exists():
         if not overwrite:
             raise OutputError(f"{folder} exists; choose another name, or add --overwrite (overwrite=True)")
-        check_ours(folder)
+        check_ours(folder, ours)
     temporary = folder.parent / f".{folder.name}.{uuid4().hex[:8]}.tmp"
     try:
         temporary.mkdir(parents=True)
