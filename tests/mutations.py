@@ -271,7 +271,7 @@ FAULTS = [
         "seen",
         SHOWN,
     ),
-    Fault("training-shows-the-target", TRAIN, "task.condition(x_in)", "task.condition(x0)", "seen", SHOWN),
+    Fault("training-shows-the-target", TRAIN, "task.condition(x_in, ", "task.condition(x0, ", "seen", SHOWN),
     Fault("training-images-in-0-to-1", TRAIN, "non_blocking=True) * 2 - 1", "non_blocking=True)", "seen", SHOWN),
     Fault(
         "training-told-another-time",

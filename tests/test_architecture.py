@@ -20,7 +20,7 @@ LAYERS = [
     ["core.registry", "core.images", "core.heads"],
     ["core.named", "core.metrics"],
     ["core.kinds"],
-    ["core.entity", "core.spec", "core.network"],
+    ["core.entity", "core.spec", "core.network", "core.extras"],
     ["core.data", "core.checkpoint", "core.log", "core.schema", "core.systems.launch"],
     ["core.systems.sample"],
     ["core.systems.evaluate", "core.systems.dependence", "core.systems.profile", "core.systems.restore_files"],

@@ -113,7 +113,7 @@ def test_the_input_of_the_task_is_mid_grey_and_the_network_does_not_see_it():
     example = task.example(record, (8, 8), seeded(0))
     assert example["target"].shape == (3, 8, 8)
     assert (example["input"] == 0.5).all()  # 0 in [-1, 1]
-    assert task.condition(example["input"][None]) is None
+    assert task.condition(example["input"][None], {}) is None
     assert task.conditions == 0
     whole = task.example(record, None, seeded(0))["target"]
     np.testing.assert_array_equal((whole * 255).round().byte().numpy(), record["target"].transpose(2, 0, 1))

@@ -136,7 +136,7 @@ def trajectory(
     if sampler is not None:
         trainer = trainer.replace(_other_sampler(trainer[Sampler], sampler))
     task, shape = trainer[Task], None if size is None else size_of(size)
-    if task.target_known or task.conditions:
+    if not task.from_noise:
         x_in, generator = _input(task, image, shape) * 2 - 1, torch.Generator().manual_seed(seed)
     elif image is not None:
         raise SpecError("command", [(("IMAGE",), f"task {task.name!r} draws images from noise; give none")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from rddm.core.spec import Training
 
 
 class Batch(TypedDict):
-    """Images (B, C, H, W) in [0, 1], and the problems met while reading them."""
+    """Images (B, C, H, W) in [0, 1], those beside target and input by role, and problems met while reading them."""
 
     target: Tensor
     input: Tensor
+    extras: NotRequired[dict[str, Tensor]]
     problems: list[str]
 
 
@@ -114,8 +115,8 @@ def _leave_ctrl_c_to_the_main_process(worker: int) -> None:
 
 def _collate(items: list[dict[str, Any]]) -> Batch:
     problems = [problem for item in items for problem in item["problems"]]
-    stacked = {role: torch.stack([item[role] for item in items]) for role in ("target", "input")}
-    return Batch(target=stacked["target"], input=stacked["input"], problems=problems)
+    stacked = {role: torch.stack([item[role] for item in items]) for role in items[0] if role != "problems"}
+    return Batch(target=stacked.pop("target"), input=stacked.pop("input"), extras=stacked, problems=problems)
 
 
 class Reporter:

@@ -126,6 +126,23 @@ def clip_residual(
     return Prediction(scale(1 / (node.A + node.B), combine((1.0, -node.B, -node.C), (x_t, res, eps))), res, eps)
 
 
+def kept(
+    found: Prediction,
+    x_in: Tensor,
+    known: Tensor | None,
+    to: Callable[[Tensor], Tensor] = unchanged,
+    back: Callable[[Tensor], Tensor] = unchanged,
+) -> Prediction:
+    """The prediction with what is known put in its place: x0 = I_in and res = 0 where `known` (B, 1, *S) is true.
+
+    The noise stays as predicted. `to` and `back` are as for `clip`; `known` is of pixels, None where there is none.
+    """
+    if known is None:
+        return found
+    x0 = to(torch.where(known, back(x_in), back(found.x0)))
+    return Prediction(x0, to(torch.where(known, 0.0, back(found.res))), found.eps)
+
+
 def clipped(
     how: str,
     found: Prediction,

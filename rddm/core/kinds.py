@@ -201,18 +201,37 @@ class Degradation(Component):
         """
 
 
+class Mask(Component):
+    """The shape of the holes in images."""
+
+    kind: ClassVar[str] = "mask"
+
+    @abstractmethod
+    def __call__(self, height: int, width: int, generator: Generator) -> Tensor:
+        """A mask (1, height, width), float32: 1 in the hole, 0 where the image is known.
+
+        All randomness comes from `generator` (on the CPU): equal seeds give equal masks.
+        """
+
+
 class Task(Component):
     """What is turned into what: the data, and how a batch of it enters the process."""
 
     kind: ClassVar[str] = "task"
 
     target_known: ClassVar[bool] = True  # of every single output; else outputs and targets are compared as sets
+    from_noise: ClassVar[bool] = False  # whether I_in is 0 for every image, so that images are drawn and none restored
     channels: int = Field(default=3, ge=1, description="channels of the images, 1 for grey, 3 for RGB")
 
     @property
     @abstractmethod
     def conditions(self) -> int:
         """Channels that the network sees beside the state x_t."""
+
+    @property
+    def extras(self) -> Mapping[str, int]:
+        """What sampling needs beside the input, such as {"mask": 1}: roles of an example, and their channels."""
+        return {}
 
     @abstractmethod
     def train_records(self) -> Records:
@@ -224,11 +243,21 @@ class Task(Component):
 
     @abstractmethod
     def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
-        """One example as tensors (C, H, W) in [0, 1]: "target" and "input", cut to `crop` if given, else whole."""
+        """One example as tensors (C, H, W) in [0, 1]: "target", "input", and the extras (K, H, W).
+
+        All are cut to `crop` if it is given, else whole.
+        """
 
     @abstractmethod
-    def condition(self, x_in: Tensor) -> Tensor | None:
-        """What the network sees beside x_t: (B, conditions, *S), in [-1, 1], or None."""
+    def condition(self, x_in: Tensor, extras: Mapping[str, Tensor]) -> Tensor | None:
+        """What the network sees beside x_t: (B, conditions, *S), in [-1, 1], or None.
+
+        x_in is (B, C, *S) in [-1, 1]; extras are (B, K, *S) in [0, 1], by role.
+        """
+
+    def known(self, extras: Mapping[str, Tensor]) -> Tensor | None:
+        """Where the input is the clean image already and must stay: (B, 1, *S), bool; None where nothing is known."""
+        return None
 
 
 Positive = Annotated[int, Field(ge=1)]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     C = TypeVar("C", bound=Component)
 
 #: Every kind that can be extended; its entry points are in the group `rddm.<kind>s`.
-KINDS = ("backbone", "degradation", "grid", "route", "sampler", "schedule", "solver", "source", "task")
+KINDS = ("backbone", "degradation", "grid", "mask", "route", "sampler", "schedule", "solver", "source", "task")
 
 
 @dataclass(frozen=True, order=True)

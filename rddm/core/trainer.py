@@ -104,11 +104,12 @@ class Trainer(Entity):
         image: Tensor,
         *,
         noise: Tensor | None = None,
+        extras: Mapping[str, Tensor] | None = None,
         progress: bool = False,
         **options: Unpack[Options],
     ) -> Tensor:
         """Restored images (B, C, H, W) or (C, H, W) in [0, 1]; see `rddm.core.systems.sample.restore`."""
-        return restore(self, image, noise=noise, progress=progress, **options)
+        return restore(self, image, noise=noise, extras=extras, progress=progress, **options)
 
     def sample(
         self,

@@ -21,13 +21,15 @@ class Arrays(Source):
     """The images of a .npy or .npz file: (N, H, W) or (N, H, W, C), uint8, uint16, or floating point in [0, 1].
 
     A .npy file holds targets, and is not read whole but mapped into memory. A .npz file holds arrays named
-    `target` and, for pairs, `input`, of the same N, H and W. An example's name is its number.
+    `target` and, for pairs, `input`, and those of `extras`, of the same N, H and W. An example's name is its number.
     """
 
     name: Literal["arrays"] = "arrays"
     path: Path = Field(description="the file")
     start: int = Field(default=0, ge=0, description="the first example taken")
     stop: int | None = Field(default=None, ge=1, description="the example to stop before; all by default")
+
+    extras: tuple[str, ...] = Field(default=(), description="names of further arrays to take, such as mask")
 
     def open(self) -> ArrayRecords:
         """The examples, floats still unchecked.
@@ -43,9 +45,11 @@ class Arrays(Source):
             raise DataError(
                 f"{self.path} cannot be read as .npy or .npz (looked for {file.absolute()}): {cause}"
             ) from cause
-        arrays = {role: with_roles[role] for role in ("target", "input") if role in with_roles}
+        arrays = {role: with_roles[role] for role in ("target", "input", *self.extras) if role in with_roles}
         if "target" not in arrays:
             raise DataError(f"{self.path} holds {sorted(with_roles)}; name the array of the clean images 'target'")
+        if missing := sorted(set(self.extras) - set(arrays)):
+            raise DataError(f"{self.path} holds {sorted(with_roles)}; `extras` names {missing}, too")
         for role, array in arrays.items():
             if array.ndim not in (3, 4) or array.dtype not in KINDS:
                 given = f"{array.dtype} {array.shape}"

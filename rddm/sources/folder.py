@@ -17,14 +17,16 @@ from rddm.sources._files import ImageFiles, first
 class Folder(Source):
     """The images below `path`, named by their relative paths without suffix.
 
-    With the sub-folders `input` and `target` in it: pairs, an image of one with the image of that name in the other.
-    Without both: clean photographs, each a target. A relative path starts at the working directory, `~` at home.
+    With the sub-folders `input` and `target` in it: pairs, an image of one with the image of that name in the other,
+    and in each sub-folder of `extras`. Without both: clean photographs, each a target. A relative path starts at the
+    working directory, `~` at home.
     """
 
     name: Literal["folder"] = "folder"
     path: Path = Field(description="the folder")
     input: str = Field(default="input", min_length=1, description="sub-folder of the degraded images")
     target: str = Field(default="target", min_length=1, description="sub-folder of the clean images")
+    extras: tuple[str, ...] = Field(default=(), description="sub-folders of further images, such as mask")
     cache_mb: int = Field(default=1024, ge=0, description="MiB of decoded images kept in memory, in each process")
 
     def open(self) -> ImageFiles:
@@ -38,11 +40,11 @@ class Folder(Source):
             raise DataError(
                 f"{self.path} is no folder (looked for {root}); give another by task.train=FOLDER or task.eval=FOLDER"
             )
-        sides = {"input": root / self.input, "target": root / self.target}
+        sides = {role: root / role for role in self.extras} | {"input": root / self.input, "target": root / self.target}
         there = {role: side for role, side in sides.items() if side.is_dir()}
-        if len(there) == 1:
+        if there != sides and (there or self.extras):
             missing = next(side for side in sides.values() if side not in there.values())
-            raise DataError(f"{missing} is missing; pairs need it: add it, or name it by `input` or `target`")
+            raise DataError(f"{missing} is missing; pairs need it: add it, or name it by `input`, `target` or `extras`")
         found = {role: _by_name(side) for role, side in (there or {"target": root}).items()}
         paired = set.intersection(*map(set, found.values()))
         lone = {role: [name for name in side if name not in paired] for role, side in found.items()}

@@ -16,9 +16,13 @@ Augment = Literal["none", "flip", "dihedral"]
 
 
 def cropped(
-    arrays: Sequence[images.Array], channels: int, crop: tuple[int, int] | None, augment: Augment, generator: Generator
+    arrays: Sequence[images.Array],
+    channels: Sequence[int],
+    crop: tuple[int, int] | None,
+    augment: Augment,
+    generator: Generator,
 ) -> list[Tensor]:
-    """Images (H, W, C) of one size as tensors (channels, H, W) in [0, 1], all cut and turned alike."""
+    """Images (H, W, C) of one size as tensors (channels[i], H, W) in [0, 1], all cut and turned alike."""
     if crop is not None:
         rows, cols = (
             slice(start, start + want)
@@ -26,7 +30,7 @@ def cropped(
             for start in (int(torch.randint(have - want + 1, (), generator=generator)),)
         )
         arrays = [array[rows, cols] for array in arrays]
-    tensors = [images.to_tensor(images.as_channels(array, channels)) for array in arrays]
+    tensors = [images.to_tensor(images.as_channels(*both)) for both in zip(arrays, channels, strict=True)]
     return tensors if crop is None else _turned(tensors, augment, generator)
 
 

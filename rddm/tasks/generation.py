@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -22,6 +23,7 @@ class Generation(Task):
 
     name: Literal["generation"] = "generation"
     target_known: ClassVar[bool] = False
+    from_noise: ClassVar[bool] = True
     train: Named[Source] = Field(description="a folder, or a source")
     eval: Named[Source] = Field(description="a folder or source that training never sees")
     augment: Augment = Field(
@@ -40,9 +42,9 @@ class Generation(Task):
     def eval_records(self) -> Records:
         return opened(self.eval, "eval")
 
-    def condition(self, x_in: Tensor) -> None:
+    def condition(self, x_in: Tensor, extras: Mapping[str, Tensor]) -> None:
         return None
 
     def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
-        (target,) = cropped([record["target"]], self.channels, crop, self.augment, generator)
+        (target,) = cropped([record["target"]], [self.channels], crop, self.augment, generator)
         return {"target": target, "input": torch.full_like(target, 0.5)}

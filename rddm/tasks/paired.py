@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Generator, Tensor
 
 from rddm.core.errors import DataError, ShapeError
@@ -13,11 +15,24 @@ from rddm.core.named import Named
 from rddm.tasks._crops import Augment, cropped, described, opened
 
 
+class Shown(BaseModel):
+    """A further image of each example that the network sees, such as the mask of a shadow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: str = Field(min_length=1, description="its name in the source: of a sub-folder, or an array")
+    channels: int = Field(default=1, ge=1)
+    range: Literal["unit", "signed"] = Field(default="unit", description="shown in [0, 1], or in [-1, 1]")
+
+
 class Paired(Task):
-    """I_in is the degraded image, I_0 the clean one; the network sees x_t and I_in.
+    """I_in is the degraded image, I_0 the clean one; the network sees x_t, I_in, and what is to be `shown` beside.
 
     The sources hold pairs, or clean photographs only, which `degradation` then spoils: anew for every training
     crop, and for evaluation once and always the same way.
+
+    Images to be shown come from the source, in one size with the pair, and are cut and turned as it is. A mask is in
+    [0, 1] by default, 0 where it says nothing, as published for shadow removal.
     """
 
     name: Literal["paired"] = "paired"
@@ -28,10 +43,23 @@ class Paired(Task):
         default="flip",
         description="flip: mirrored left to right half of the time; dihedral: all eight flips and turns",
     )
+    shown: tuple[Shown, ...] = Field(default=(), description="further images that the network sees, in this order")
+
+    @field_validator("shown")
+    @classmethod
+    def _roles(cls, shown: tuple[Shown, ...]) -> tuple[Shown, ...]:
+        roles = [one.role for one in shown]
+        if len({"target", "input", "problems", *roles}) < 3 + len(roles):
+            raise ValueError(f"roles must differ from each other, and from target, input and problems; given {roles}")
+        return shown
 
     @property
     def conditions(self) -> int:
-        return self.channels
+        return self.channels + sum(one.channels for one in self.shown)
+
+    @property
+    def extras(self) -> Mapping[str, int]:
+        return {one.role: one.channels for one in self.shown}
 
     def train_records(self) -> Records:
         return self._checked(self.train, "train")
@@ -39,15 +67,19 @@ class Paired(Task):
     def eval_records(self) -> Records:
         return self._checked(self.eval, "eval")
 
-    def condition(self, x_in: Tensor) -> Tensor:
-        return x_in
+    def condition(self, x_in: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        found = ((one, extras[one.role]) for one in self.shown)
+        return torch.cat([x_in, *(image if one.range == "unit" else image * 2 - 1 for one, image in found)], dim=1)
 
     def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
         target = record["target"]
         source = record.get("input", target)
-        if target.shape[:2] != source.shape[:2]:
-            raise DataError(f"input and target differ in size: {source.shape[:2]} and {target.shape[:2]}")
-        pair = cropped((target, source), self.channels, crop, self.augment, generator)
+        arrays = {"target": target, "input": source} | {one.role: record[one.role] for one in self.shown}
+        if len({array.shape[:2] for array in arrays.values()}) > 1:
+            sizes = {role: array.shape[:2] for role, array in arrays.items()}
+            raise DataError(f"the images of an example must have one (height, width); given {sizes}")
+        channels = [self.channels, self.channels, *self.extras.values()]
+        pair = cropped(list(arrays.values()), channels, crop, self.augment, generator)
         if self.degradation is not None:
             pair[1] = self.degradation(pair[0], generator)
             if pair[1].shape != pair[0].shape or not (pair[1].min() >= 0 and pair[1].max() <= 1):
@@ -55,10 +87,15 @@ class Paired(Task):
                     f"degradation {self.degradation.name!r} must keep the shape {tuple(pair[0].shape)} and the"
                     f" range [0, 1]; gave {tuple(pair[1].shape)} in [{pair[1].min():.4g}, {pair[1].max():.4g}]"
                 )
-        return {"target": pair[0], "input": pair[1]}
+        return dict(zip(arrays, pair, strict=True))
 
     def _checked(self, source: Source, role: str) -> Records:
         records, where = opened(source, role), described(source, role)
+        if missing := sorted(set(self.extras) - records.roles):
+            raise DataError(
+                f"{where} gives {sorted(records.roles)}, and task.shown wants {missing}, too; name them to the source:"
+                f" {{name: folder, path: ..., extras: [{', '.join(missing)}]}}"
+            )
         if "input" in records.roles and self.degradation is not None:
             raise DataError(f"{where} has inputs of its own; take task.degradation away")
         if "input" not in records.roles and self.degradation is None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from rddm.core.data import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import DataError, SpecError
+from rddm.core.extras import stacked
 from rddm.core.heads import decode
 from rddm.core.kinds import Sampler, Task
 from rddm.core.network import Network
@@ -45,18 +46,21 @@ def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: in
         problem = f"{sampler.name} predicts what only the path of training defines, and nothing beside it"
         raise SpecError("Spec", [(("sampler",), problem)])
     device = next(network.parameters()).device
-    truths = [images * 2 - 1 for images in _images(entity, limit)]
+    examples = _examples(entity, limit)
+    extras = stacked(task, examples)
+    truths = [torch.stack([one[role] for one in examples]) * 2 - 1 for role in ("target", "input")]
     truths.append(torch.stack([torch.randn(x.shape, generator=seeded(seed, 4, n)) for n, x in enumerate(truths[0])]))
 
-    def predict(images: tuple[Tensor, ...], t: int, a: Tensor, b: Tensor) -> Prediction:
-        x0, x_in, eps = images
-        condition = task.condition(x_in)
+    def predict(part: slice, t: int, a: Tensor, b: Tensor) -> Prediction:
+        x0, x_in, eps = (truth[part].to(device) for truth in truths)
+        condition = task.condition(x_in, {role: extra[part].to(device) for role, extra in extras.items()})
         node = Node(torch.tensor(t, dtype=torch.float64), 1 - a, a, b, torch.ones_like(a))
         x = forward(x0, x_in, eps, node)
         seen = x if condition is None else torch.cat([x, condition], dim=1)
         found = network(seen, network.times(path.T, node), sampler.heads)
         return decode(x, node, [(target, found[name]) for name, target in sampler.targets(path, node).items()], x_in)
 
+    size = entity[Training].batch_size
     across, along = STEP * bbar.max(), STEP * abar.max()
     totals = torch.zeros(3, dtype=torch.float64)
     with torch.inference_mode():
@@ -64,16 +68,16 @@ def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: in
             a, b = abar[t], bbar[t]
             b_low, b_high = (b - across).clamp(min=0), (b + across).clamp(max=bbar.max())
             a_low, a_high = (a - along).clamp(min=0), (a + along).clamp(max=abar.max())
-            for part in zip(*(torch.split(truth, entity[Training].batch_size) for truth in truths), strict=True):
-                images = tuple(image.to(device) for image in part)
-                res = (predict(images, t, a, b_high).res - predict(images, t, a, b_low).res) / float(b_high - b_low)
-                eps = (predict(images, t, a_high, b).eps - predict(images, t, a_low, b).eps) / float(a_high - a_low)
+            for first in range(0, len(examples), size):
+                part = slice(first, first + size)
+                res = (predict(part, t, a, b_high).res - predict(part, t, a, b_low).res) / float(b_high - b_low)
+                eps = (predict(part, t, a_high, b).eps - predict(part, t, a_low, b).eps) / float(a_high - a_low)
                 totals += torch.tensor([one.square().sum().item() for one in (res, eps, res - eps)])
     means = (totals / (times * truths[0].numel())).sqrt().tolist()
     return dict(zip(("dres_dbbar", "deps_dabar", "curl"), means, strict=True))
 
 
-def _images(entity: Entity, limit: int) -> tuple[Tensor, Tensor]:
+def _examples(entity: Entity, limit: int) -> list[dict[str, Tensor]]:
     task, records = entity[Task], entity[Task].eval_records()
     found = []
     for index in range(min(limit, len(records))):
@@ -84,4 +88,4 @@ def _images(entity: Entity, limit: int) -> tuple[Tensor, Tensor]:
             warnings.warn(f"left out: {name}: {error}", stacklevel=3)
     if not found:
         raise DataError("no evaluation image could be read")
-    return torch.stack([one["target"] for one in found]), torch.stack([one["input"] for one in found])
+    return found

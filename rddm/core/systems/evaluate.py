@@ -17,9 +17,12 @@ from rddm.core import metrics
 from rddm.core.data import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import DataError
+from rddm.core.extras import of, stacked
 from rddm.core.kinds import Task
 from rddm.core.spec import Training
 from rddm.core.systems.sample import restore, sample
+
+BATCH = 64  # images of a set that are restored together
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,7 @@ def results(
         except DataError as error:
             warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
             continue
-        output = restore(entity, pair["input"], **options)
+        output = restore(entity, pair["input"], extras=of(task, pair), **options)
         scores = metrics.measure(output, pair["target"])
         before = metrics.measure(pair["input"], pair["target"])
         scores |= {f"input_{key}": value for key, value in before.items()}
@@ -75,8 +78,10 @@ def mean(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {key: fmean(image[key] for image in scores.values()) for key in first}
 
 
-def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[Tensor, Tensor]:
-    """As many drawn images as there are evaluation images, and those, both (N, C, H, W) in [0, 1] at training's size.
+def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Outputs, as many as there are evaluation images, and those, both (N, C, H, W) in [0, 1] at training's size.
+
+    Outputs are drawn; or, of a task that has inputs, made from these, which come third, each under noise of its own.
 
     Raises:
         DataError: no evaluation image can be read.
@@ -87,19 +92,27 @@ def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[T
     for index in range(min(limit or len(records), len(records))):
         name = records.names[index]
         try:
-            found.append(task.example(records[index], size, seeded(crc32(name.encode())))["target"])
+            found.append(task.example(records[index], size, seeded(crc32(name.encode()))))
         except DataError as error:
             warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
     if not found:
         raise DataError("no evaluation image could be read")
-    return sample(entity, len(found), size=size, **options), torch.stack(found)
+    targets, inputs = (torch.stack([example[role] for example in found]) for role in ("target", "input"))
+    if task.from_noise:
+        return sample(entity, len(found), size=size, **options), targets, None
+    outputs = []
+    for first in range(0, len(found), BATCH):
+        part = slice(first, min(first + BATCH, len(found)))
+        own = {"generator": [seeded(0, 3, number) for number in range(part.start, part.stop)]} | options
+        outputs.append(restore(entity, inputs[part], extras=stacked(task, found[part]), **own))
+    return torch.cat(outputs), targets, inputs
 
 
 def evaluate(entity: Entity, *, limit: int | None = None, progress: bool = False, **options: Any) -> dict[str, Any]:
     """Mean scores over the evaluation images, with those of the untouched input beside them.
 
-    Of a task that knows no target for each output (generation): the distance of a set of drawn images from the
-    evaluation images, `{"swd": ..., "images": how many, "per_image": {}}`.
+    Of a task that knows no target for each output (generation, translation): the distance of a set of outputs from
+    the evaluation images, `{"swd": ..., "images": how many, "per_image": {}}`.
 
     `{"psnr", "ssim", "psnr_y", "ssim_y", "input_psnr", ..., "images": how many, "per_image": {name: scores}}`; see
     `rddm.core.metrics` for the conventions.
@@ -108,7 +121,7 @@ def evaluate(entity: Entity, *, limit: int | None = None, progress: bool = False
         DataError: no evaluation image can be read.
     """
     if not entity[Task].target_known:
-        images, targets = sets(entity, limit=limit, progress=progress, **options)
+        images, targets, _ = sets(entity, limit=limit, progress=progress, **options)
         return {**metrics.distance(images, targets), "images": len(images), "per_image": {}}
     total = min(limit or 10**9, len(entity[Task].eval_records()))
     found = tqdm(

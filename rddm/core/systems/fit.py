@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from filelock import FileLock, Timeout
 from tqdm import tqdm
@@ -241,10 +242,11 @@ def _drawn(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any
     # one process draws for all
     scores: dict[str, Any] = {}
     if run.accelerator.is_main_process:
-        images, targets = sets(run.entity.replace(run.network), limit=limit)
+        images, targets, inputs = sets(run.entity.replace(run.network), limit=limit)
         scores = {**metrics.distance(images, targets), "images": len(images), "per_image": {}}
         if out:
-            sheet(images[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")
+            shown = images if inputs is None else torch.cat([inputs, images], dim=-1)  # before and after
+            sheet(shown[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")
     scores = launch.gather(run.accelerator, scores)[0]
     return scores, scores
 

@@ -73,6 +73,7 @@ def profile(entity: Entity, size: tuple[int, int] = (256, 256), *, runs: int = 3
     device = next(network.parameters()).device
     cuda = device.type == "cuda"
     image = torch.zeros(entity[Task].channels, *size, device=device)
+    extras = {role: torch.zeros(channels, *size, device=device) for role, channels in entity[Task].extras.items()}
     with torch.inference_mode():
         count, uncounted = macs(entity, size)
     if cuda:
@@ -80,7 +81,7 @@ def profile(entity: Entity, size: tuple[int, int] = (256, 256), *, runs: int = 3
     times = []
     for _ in range(runs + 1):
         start = time.perf_counter()
-        restore(entity, image)
+        restore(entity, image, extras=extras)
         if cuda:
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - start)

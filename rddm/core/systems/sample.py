@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,7 +13,8 @@ from tqdm import tqdm
 from rddm.core.data import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import ShapeError, SpecError
-from rddm.core.heads import clipped, decode
+from rddm.core.extras import checked
+from rddm.core.heads import clipped, decode, kept
 from rddm.core.kinds import Sampler, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
@@ -42,6 +43,7 @@ def trajectory(
     eta: float | None = None,
     generator: Generators | None = None,
     noise: Tensor | None = None,
+    extras: Mapping[str, Tensor] | None = None,
 ) -> Iterator[State]:
     """The states from the first step to the clean image, one by one; needs Path, Sampler, Task and Network.
 
@@ -53,11 +55,12 @@ def trajectory(
         generator: one generator, from which every image draws as if it were alone, so that an image's result does
             not depend on its batch; or one for each image. Default: `manual_seed(0)`.
         noise: the start noise itself, (B, C, *S), in place of a drawn one.
+        extras: what the task needs beside the input, (B, K, *S) in [0, 1] by role, such as {"mask": mask}.
 
     Raises:
         SpecError: as `itinerary`; eta outside [0, 1]; a head that the network does not have; a route that it
             does not know; or one along which what it predicts is not defined.
-        ShapeError: noise is not shaped like x_in, or generators are not one for each image.
+        ShapeError: noise is not shaped like x_in, generators are not one for each image, or extras are not the task's.
     """
     sampler, task, network = entity[Sampler], entity[Task], entity[Network]
     eta = sampler.eta if eta is None else eta
@@ -79,7 +82,8 @@ def trajectory(
     if noise is not None and noise.shape != x_in.shape:
         raise ShapeError(f"noise must be shaped like the images, {tuple(x_in.shape)}; given {tuple(noise.shape)}")
     generators = _generators(generator, len(x_in))
-    condition, spectrum = task.condition(x_in), path.spectrum
+    beside = checked(task, extras, x_in)
+    condition, fixed, spectrum = task.condition(x_in, beside), task.known(beside), path.spectrum
     path = path.on(tuple(x_in.shape[2:]))
     # told the index, a network predicts what it did at that time of its own path, whatever state it is shown
     taught = entity[Path].on(tuple(x_in.shape[2:])) if network.told_index else path
@@ -102,7 +106,8 @@ def trajectory(
         prediction = decode(
             x, node, [(target, to(found[name].to(x.dtype))) for name, target in targets.items()], source
         )
-        return clipped(sampler.clip, prediction, x, node, source, list(targets.values()), to, back)
+        prediction = clipped(sampler.clip, prediction, x, node, source, list(targets.values()), to, back)
+        return kept(prediction, source, fixed, to, back)
 
     x, memory = path.start(source, draw() if noise is None else to(noise.to(x_in))), None
     for step, (now, then) in enumerate(pairwise(times), start=1):
@@ -148,6 +153,7 @@ def restore(
     sampler: Sampler | str | dict[str, object] | None = None,
     generator: Generators | None = None,
     noise: Tensor | None = None,
+    extras: Mapping[str, Tensor] | None = None,
     progress: bool = False,
 ) -> Tensor:
     """Restored images, shaped like `image`, in [0, 1], on the device of `image`.
@@ -157,6 +163,7 @@ def restore(
         sampler: another method that the network's heads allow, or a table of what differs, such as
             {"solver": "heun"} or {"name": "sm-res", "route": "residual-first"}; what it does not say stays.
         steps, eta, generator, noise: as for `trajectory`.
+        extras: as for `trajectory`, or (K, H, W); pixels that the task knows by them stay as in `image`, bit for bit.
         progress: show a bar over the steps.
 
     Raises:
@@ -187,11 +194,14 @@ def restore(
             eta=eta,
             generator=generator,
             noise=noise,
+            extras=extras,
         )
         total = len(itinerary(entity, steps)[1]) - 1
         for state in tqdm(states, total=total, desc="restore", disable=not progress, leave=False):
             x = state.x
     restored = ((x.clone() + 1) / 2).clamp(0, 1).to(image)
+    fixed = entity[Task].known(checked(entity[Task], extras, batch))
+    restored = restored if fixed is None else torch.where(fixed, batch.clamp(0, 1), restored)  # [-1, 1] rounded it
     return restored if image.ndim == 4 else restored[0]
 
 
@@ -223,7 +233,7 @@ def sample(
         ShapeError: neither or both of count and noise are given, or noise is not (N, C, *S).
     """
     task, network = entity[Task], entity[Network]
-    if task.target_known or task.conditions:
+    if not task.from_noise:
         problem = f"task {task.name!r} turns inputs into images; use restore(image)"
         raise SpecError("Spec", [(("task",), problem)])
     if (count is None) == (noise is None):

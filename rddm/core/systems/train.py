@@ -70,7 +70,8 @@ def look(
     to, back = (unchanged, unchanged) if spectrum is None else (spectrum.to, spectrum.back)
     node = here[among[drawn.cpu()]]
     truth = Prediction(to(x0), to(x_in - x0), torch.randn(x0.shape, generator=generator, device=device))
-    x_t, condition = forward(truth.x0, truth.x0 + truth.res, truth.eps, node), task.condition(x_in)
+    extras = {role: extra.to(device, non_blocking=True) for role, extra in batch.get("extras", {}).items()}
+    x_t, condition = forward(truth.x0, truth.x0 + truth.res, truth.eps, node), task.condition(x_in, extras)
     seen = back(x_t) if condition is None else torch.cat([back(x_t), condition], dim=1)
     found = network(seen, entity[Network].times(path.T, node))
     return Look(here, node, x_t, truth, {head: to(value.float()) for head, value in found.items()}, back)
