@@ -403,6 +403,14 @@ def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
             convert(path, tmp_path / "run")
 
 
+def test_a_checkpoint_for_shadow_removal_sees_a_mask_in_0_to_1_beside_its_input(converted):
+    trainer = converted(tiny(conditions=2), "task.shown=[{role: mask, channels: 3}]")
+    assert (trainer[Task].conditions, dict(trainer[Task].extras)) == (6, {"mask": 3})
+    image, mask = torch.rand(3, 8, 12), torch.rand(3, 8, 12)
+    restored = [trainer.restore(image, extras={"mask": one}) for one in (mask, 1 - mask)]
+    assert not torch.allclose(*restored, atol=1e-3)
+
+
 def test_a_run_that_is_there_is_overwritten_only_when_told(tmp_path):
     report(tmp_path, tiny())
     with pytest.raises(OutputError, match="exists"):

@@ -272,3 +272,45 @@ def test_photographs_travel_to_workers():
 def test_the_sources_are_found_by_name(tmp_path):
     assert resolve(Source, {"name": "photos", "images": ["coffee"]}) == Photos(images=("coffee",))
     assert resolve(Source, {"name": "folder", "path": str(tmp_path)}) == Folder(path=tmp_path)
+
+
+# Further roles, and tiles
+
+
+def test_extras_of_a_folder_are_further_sub_folders_of_the_same_names(tmp_path):
+    fill(tmp_path, "input/a.png", "target/a.png", "mask/a.bmp", "depth/a.png")
+    assert Folder(path=tmp_path).open().roles == {"input", "target"}
+    records = Folder(path=tmp_path, extras=["mask", "depth"]).open()
+    assert records.roles == {"input", "target", "mask", "depth"}
+    assert set(records[0]) == records.roles
+    with pytest.raises(DataError, match="normal is missing; pairs need it"):
+        Folder(path=tmp_path, extras=["normal"]).open()
+    fill(tmp_path, "mask/b.png")
+    with pytest.raises(DataError, match=r"no partner of the same name.*1 of 2 in .*mask \(b\)"):
+        Folder(path=tmp_path, extras=["mask"]).open()
+
+
+def test_extras_of_arrays_are_further_arrays_of_the_file(tmp_path):
+    mask = np.eye(6, dtype=np.uint8)[None].repeat(2, 0)
+    np.savez(tmp_path / "a.npz", target=np.zeros((2, 6, 6, 3), np.uint8), mask=mask)
+    source = {"name": "arrays", "path": tmp_path / "a.npz"}
+    assert resolve(Source, source).open().roles == {"target"}
+    np.testing.assert_array_equal(resolve(Source, source | {"extras": ["mask"]}).open()[1]["mask"], mask[1][..., None])
+    with pytest.raises(DataError, match=r"holds \['mask', 'target'\]; `extras` names \['depth'\], too"):
+        resolve(Source, source | {"extras": ["depth"]}).open()
+
+
+def test_tiles_are_squares_row_by_row_and_image_after_image(tmp_path):
+    for seed, size in enumerate([(5, 7), (4, 2)]):
+        images.write(tmp_path / f"{seed}.png", noise(seed, *size))
+    source = {"name": "tiles", "source": str(tmp_path), "size": 2}
+    records = resolve(Source, source).open()
+    assert list(records.names) == [*(f"0 {r},{c}" for r in (0, 1) for c in (0, 1, 2)), "1 0,0", "1 1,0"]
+    assert records.sizes() == [(2, 2)] * 8
+    np.testing.assert_array_equal(records[5]["target"], noise(0, 5, 7)[2:4, 4:6])
+    np.testing.assert_array_equal(records[-1]["target"], noise(1, 4, 2)[2:4])
+    part = resolve(Source, source | {"start": 5, "stop": 7}).open()
+    assert list(part.names) == ["0 1,2", "1 0,0"]
+    for keys in ({"start": 8}, {"size": 9}):
+        with pytest.raises(DataError, match="leave none of . tiles of .x. pixels"):
+            resolve(Source, source | keys).open()

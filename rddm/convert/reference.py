@@ -171,7 +171,8 @@ def _check(spec: Spec, unet: UNetFound, nets: int, file: Path) -> None:
         problem = (
             f"its networks see a state of {unet.channels} channels and {unet.channels * unet.conditions} beside it;"
             f" task {task.name!r} has {task.channels} and {task.conditions}; choose another by task.name=. Beside the"
-            " state stand, in this order, the input in [-1, 1] and, for shadow removal, a mask in [0, 1]"
+            " state stand, in this order, the input in [-1, 1] and, for shadow removal, a mask in [0, 1]:"
+            f" task.shown=[{{role: mask, channels: {unet.channels}}}]"
         )
     elif unet.decoders > 1 and sampler.clock != "index":
         problem = "networks with a shared encoder are told t; leave out sampler.clock"
