@@ -22,6 +22,7 @@ LAYERS = [
     ["core.kinds"],
     ["core.entity", "core.spec", "core.network", "core.extras"],
     ["core.data", "core.checkpoint", "core.log", "core.schema", "core.systems.launch"],
+    ["core.systems.tiles"],
     ["core.systems.sample"],
     ["core.systems.evaluate", "core.systems.dependence", "core.systems.profile", "core.systems.restore_files"],
     ["core.pictures", "core.systems.train"],

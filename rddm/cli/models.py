@@ -56,24 +56,48 @@ def restore(
     sampler: SamplerName = None,
     changes: Changes = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the start noise, the same for every image")] = 0,
+    tile: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            show_default=False,
+            help="side of the tiles in which networks see an image, so that memory is bounded; 0: never any;"
+            " by default 512 for images above 2^20 pixels, and none for others",
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(min=0, show_default=False, help="pixels that tiles share, by default 32")
+    ] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, help="images of equal size restored together, at most; the results are the same")
+    ] = 1,
     device: Device = None,
     overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="keep the results that are there, make the others")] = False,
 ) -> None:
     """Restore image files of any size. Grey, alpha and 16 bits are kept; nothing is resized.
 
-    An image that fails is named, the others are restored all the same, and the exit code is 1.
+    Results are written as they are done, so that --resume goes on after a stop. An image that fails is named, the
+    others are restored all the same, and the exit code is 1.
     """
     for given in inputs:  # before anything heavy is imported
         if not given.exists():
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
     from rddm.core.systems.restore_files import plan, restore_files
 
-    jobs = plan(inputs, out, overwrite=overwrite)
-    options: dict[str, Any] = {"steps": steps, "eta": eta, "sampler": sampler}
-    failures = restore_files(_load(run, changes, device), jobs, seed=seed, **options)
+    jobs = plan(inputs, out, overwrite=overwrite, resume=resume)
+    left = [job for job in jobs if not (resume and job[1].exists())]
+    options: dict[str, Any] = {"steps": steps, "eta": eta, "sampler": sampler, "tile": tile, "overlap": overlap}
+    trainer = _load(run, changes, device)
+    try:
+        failures = restore_files(trainer, left, seed=seed, batch=batch, **options)
+    except KeyboardInterrupt as stop:
+        ways = "" if overwrite else "; the same command with --resume goes on"
+        raise KeyboardInterrupt(f"{stop}{ways}") from None
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {out}")
+    kept = f", {len(jobs) - len(left)} of them before" if resume else ""
+    print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {out}{kept}")
     if failures:
         raise typer.Exit(1)
 

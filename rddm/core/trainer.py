@@ -21,6 +21,7 @@ from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
 from rddm.core.systems.evaluate import evaluate
 from rddm.core.systems.sample import Generators, itinerary, restore, sample
+from rddm.core.systems.tiles import Tile
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +36,8 @@ class Options(TypedDict, total=False):
     eta: float | None
     sampler: Sampler | str | dict[str, object] | None
     generator: Generators | None
+    tile: Tile
+    overlap: int | None
 
 
 class Trainer(Entity):

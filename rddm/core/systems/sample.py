@@ -20,6 +20,7 @@ from rddm.core.named import resolve
 from rddm.core.network import Network
 from rddm.core.process import Node, Path, Prediction, unchanged
 from rddm.core.spec import Training
+from rddm.core.systems.tiles import Tile, predict
 
 Generators = Generator | Sequence[Generator]
 Transform = Callable[[Tensor], Tensor]
@@ -43,6 +44,8 @@ def trajectory(
     eta: float | None = None,
     generator: Generators | None = None,
     noise: Tensor | None = None,
+    tile: Tile = None,
+    overlap: int | None = None,
     extras: Mapping[str, Tensor] | None = None,
 ) -> Iterator[State]:
     """The states from the first step to the clean image, one by one; needs Path, Sampler, Task and Network.
@@ -55,6 +58,8 @@ def trajectory(
         generator: one generator, from which every image draws as if it were alone, so that an image's result does
             not depend on its batch; or one for each image. Default: `manual_seed(0)`.
         noise: the start noise itself, (B, C, *S), in place of a drawn one.
+        tile, overlap: the network evaluates the state in overlapping tiles, whose predictions are averaged at every
+            step; see `rddm.core.systems.tiles`. By default images above 2^20 pixels, in tiles of 512 x 512.
         extras: what the task needs beside the input, (B, K, *S) in [0, 1] by role, such as {"mask": mask}.
 
     Raises:
@@ -98,10 +103,11 @@ def trajectory(
         each = [torch.randn(x_in.shape[1:], generator=g, device=g.device, dtype=x_in.dtype) for g in generators]
         return torch.stack([one.to(x_in.device) for one in each])
 
-    def predict(x: Tensor, node: Node) -> Prediction:
+    def decoded(x: Tensor, node: Node) -> Prediction:
         image = back(x)
         seen = image if condition is None else torch.cat([image, condition], dim=1)
-        found = network(seen, network.times(entity[Path].T, node), sampler.heads)
+        found = predict(network, seen, network.times(entity[Path].T, node), sampler.heads, tile, overlap)
+        del seen  # memory: whatever is as large as the image counts
         targets = sampler.targets(taught, taught[node.t.long()])
         prediction = decode(
             x, node, [(target, to(found[name].to(x.dtype))) for name, target in targets.items()], source
@@ -111,9 +117,10 @@ def trajectory(
 
     x, memory = path.start(source, draw() if noise is None else to(noise.to(x_in))), None
     for step, (now, then) in enumerate(pairwise(times), start=1):
-        x, prediction, memory = sampler.solver.step(x, path[now], path[then], predict, draw, eta, memory)
+        x, prediction, memory = sampler.solver.step(x, path[now], path[then], decoded, draw, eta, memory)
         images = (back(part) for part in (prediction.x0, prediction.res, prediction.eps))
         yield State(step, len(times) - 1, back(x), Prediction(*images))
+        del prediction
 
 
 def itinerary(entity: Entity, steps: int | None = None) -> tuple[Path, list[int]]:
@@ -153,6 +160,8 @@ def restore(
     sampler: Sampler | str | dict[str, object] | None = None,
     generator: Generators | None = None,
     noise: Tensor | None = None,
+    tile: Tile = None,
+    overlap: int | None = None,
     extras: Mapping[str, Tensor] | None = None,
     progress: bool = False,
 ) -> Tensor:
@@ -162,7 +171,7 @@ def restore(
         image: (B, C, H, W) or (C, H, W), floating point in [0, 1], any H and W.
         sampler: another method that the network's heads allow, or a table of what differs, such as
             {"solver": "heun"} or {"name": "sm-res", "route": "residual-first"}; what it does not say stays.
-        steps, eta, generator, noise: as for `trajectory`.
+        steps, eta, generator, noise, tile, overlap: as for `trajectory`.
         extras: as for `trajectory`, or (K, H, W); pixels that the task knows by them stay as in `image`, bit for bit.
         progress: show a bar over the steps.
 
@@ -194,12 +203,17 @@ def restore(
             eta=eta,
             generator=generator,
             noise=noise,
+            tile=tile,
+            overlap=overlap,
             extras=extras,
         )
         total = len(itinerary(entity, steps)[1]) - 1
-        for state in tqdm(states, total=total, desc="restore", disable=not progress, leave=False):
-            x = state.x
-    restored = ((x.clone() + 1) / 2).clamp(0, 1).to(image)
+        with tqdm(total=total, desc="restore", disable=not progress, leave=False) as bar:
+            for state in states:
+                x = state.x
+                del state  # memory: its prediction is three more images
+                bar.update()
+    restored = x.clone().add_(1).div_(2).clamp_(0, 1).to(image)
     fixed = entity[Task].known(checked(entity[Task], extras, batch))
     restored = restored if fixed is None else torch.where(fixed, batch.clamp(0, 1), restored)  # [-1, 1] rounded it
     return restored if image.ndim == 4 else restored[0]
