@@ -37,9 +37,10 @@ def fit(
         print_scores(scores)
         for key, value in trainer.learnt().items():
             print(f"{key:<15} {value}")
-        picture = max((folder / "samples").glob("*.png"))
         shown = "  (degraded | restored | target)" if scores["per_image"] else ""
-        print(f"run      {folder}\npicture  {picture}{shown}")
+        print(f"run      {folder}")
+        for picture in sorted((folder / "samples").glob("*.png"))[-1:]:
+            print(f"picture  {picture}{shown}")
     import torch
 
     if torch.distributed.is_initialized():
