@@ -58,7 +58,8 @@ def decode(x_t: Tensor, node: Node, heads: Sequence[tuple[Target, Tensor]], x_in
         state = scale((~lost).to(torch.float64), x_t) + scale(known_input, x_in)
         if (singular & ~(noiseless | unseen | (node.A.abs() <= ROUNDING))).any() or _singular(system).any():
             message = f"path and heads are dependent equations for (I_0, I_in, eps) at t = {node.t.tolist()}"
-            raise SpecError("sampler", [((), f"{message}, so they do not determine the clean image")])
+            hint = "so they do not determine the clean image; take another sampler or schedule"
+            raise SpecError("sampler", [((), f"{message}, {hint}")])
     inverse = torch.linalg.inv(system)
     knowns = [state, *(value for _, value in equations)]
     x0, source, eps = (combine(inverse[..., i, :].unbind(-1), knowns) for i in range(3))

@@ -101,8 +101,8 @@ class Sampler(Component):
     route: Named[Route] | None = Field(default=None, description="another way than the one of training")
     clip: Literal["x0", "residual", "none"] = Field(
         default="x0",
-        description="what is clipped to [-1, 1] at every step: the predicted clean image; or, as the published"
-        " checkpoints were sampled, the residual; or nothing",
+        description="what is clipped to [-1, 1] at every step: the predicted clean image (over hundreds of steps with"
+        " the solver posterior, whose noise follows it); the residual, as published checkpoints were sampled; or none",
     )
     clock: Literal["index", "path"] = Field(
         default="index",

@@ -20,7 +20,7 @@ from rddm.core.network import Network, initialised
 from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
 from rddm.core.systems.evaluate import evaluate
-from rddm.core.systems.sample import Generators, itinerary, restore, sample
+from rddm.core.systems.sample import Generators, check, restore, sample
 from rddm.core.systems.tiles import Tile
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Trainer(Entity):
             problem = "fp16 scales the gradients of one optimizer only, and lambda has its own; use bf16, or no"
             raise SpecError("Spec", [(("training", "precision"), problem)])
         path = _path(spec.schedule)
-        itinerary(Entity((path, spec.sampler)))
+        check(Entity((path, spec.sampler, spec.task)))
         parts = (
             spec,
             spec.task,
