@@ -25,7 +25,7 @@ LAYERS = [
     ["core.systems.tiles"],
     ["core.systems.sample"],
     ["core.systems.evaluate", "core.systems.dependence", "core.systems.profile", "core.systems.restore_files"],
-    ["core.pictures", "core.systems.train"],
+    ["core.pictures", "core.systems.train", "core.systems.check"],
     ["core.systems.select"],
     ["core.systems.fit"],
     ["core.trainer"],

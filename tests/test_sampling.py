@@ -151,20 +151,34 @@ def test_the_path_clock_tells_each_network_its_own_time():
 @pytest.mark.parametrize("backbone", registry.names("backbone"))
 def test_without_noise_and_with_one_step_everything_is_still_defined(backbone):
     for sampler in registry.names("sampler"):
-        trainer = rddm.build(
-            {
-                "task": {"name": "paired", "train": "a", "eval": "b"},
-                "schedule": {"name": "power", "beta_T2": 0, "T": 2},
-                "sampler": {"name": sampler, "steps": 2, **REQUIRED.get(("sampler", sampler), {})},
-                "backbone": {"name": backbone, **SMALL.get(backbone, {})},
-            }
-        )
+        spec = {
+            "task": {"name": "paired", "train": "a", "eval": "b"},
+            "schedule": {"name": "power", "beta_T2": 0, "T": 2},
+            "sampler": {"name": sampler, "steps": 2, **REQUIRED.get(("sampler", sampler), {})},
+            "backbone": {"name": backbone, **SMALL.get(backbone, {})},
+        }
+        if sampler == "v":  # where neither image nor noise is left, v is 0 times one and 0 times the other
+            with pytest.raises(SpecError, match="dependent equations"):
+                rddm.build(spec)
+            continue
+        trainer = rddm.build(spec)
         for options in ({"eta": 0.0}, {"eta": 1.0}, {"steps": 1}):
-            if sampler == "v":  # where neither image nor noise is left, v is 0 times one and 0 times the other
-                with pytest.raises(SpecError, match="dependent equations"):
-                    trainer.restore(torch.rand(3, 8, 8), **options)
-            else:
-                assert trainer.restore(torch.rand(3, 8, 8), **options).isfinite().all()
+            assert trainer.restore(torch.rand(3, 8, 8), **options).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"schedule": "bbdm", "sampler": "v"}, "dependent equations .* take another sampler or schedule"),
+        ({"sampler": {"name": "sm-res-n", "route": "residual-first"}}, "train one with sampler.clock=path"),
+        ({"sampler": {"name": "auto", "route": "residual-first"}}, "train one with sampler.clock=path"),
+        ({"schedule": "cold-blur", "sampler": {"name": "sm-x0", "clock": "path"}}, "use 'index'"),
+        ({"sampler": {"name": "sm-x0", "solver": "heun", "eta": 0.5}}, "must be 0 for the solver heun"),
+    ],
+)
+def test_what_could_not_be_sampled_from_is_refused_before_it_is_trained(parts, message):
+    with pytest.raises(SpecError, match=message):
+        rddm.build({"task": {"name": "paired", "train": "a", "eval": "b"}, **parts})
 
 
 def test_the_trajectory_goes_from_noise_on_the_input_to_the_clean_image(trainer):

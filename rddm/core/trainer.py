@@ -19,8 +19,9 @@ from rddm.core.kinds import Backbone, Sampler, Schedule, Task
 from rddm.core.network import Network, initialised
 from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
+from rddm.core.systems.check import check
 from rddm.core.systems.evaluate import evaluate
-from rddm.core.systems.sample import Generators, check, restore, sample
+from rddm.core.systems.sample import Generators, restore, sample
 from rddm.core.systems.tiles import Tile
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from tqdm import tqdm
 
 from rddm.core.data import seeded
@@ -16,7 +15,7 @@ from rddm.core.entity import Entity
 from rddm.core.errors import ShapeError, SpecError
 from rddm.core.extras import checked
 from rddm.core.heads import clipped, decode, kept
-from rddm.core.kinds import Backbone, Sampler, Task
+from rddm.core.kinds import Sampler, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
 from rddm.core.process import Node, Path, Prediction, unchanged
@@ -150,42 +149,6 @@ def itinerary(entity: Entity, steps: int | None = None) -> tuple[Path, list[int]
             times.remove(min(inner, key=lambda t: abs(t - corner)))
             times = sorted([*times, corner], reverse=True)
     return path, times
-
-
-def check(entity: Entity) -> None:
-    """Refuse what could not be sampled from once it is trained; needs Path, Sampler and Task.
-
-    Samples an image of 8 x 8 by a network that predicts 0; a sampler that is still open, by either of its methods.
-
-    Raises:
-        SpecError: as `trajectory`.
-    """
-    sampler, task = entity[Sampler], entity[Task]
-    choice = sampler.choice
-    for settled in (choice.decide(n, 1, 0.5, "") for n in (0, 1)) if choice else (sampler,):
-        network = Network(_Silence(), settled, task.channels, task.conditions)
-        extras = {role: torch.zeros(1, channels, 8, 8) for role, channels in task.extras.items()}
-        with torch.inference_mode():
-            for _ in trajectory(entity.replace(settled, network), torch.zeros(1, task.channels, 8, 8), extras=extras):
-                pass
-
-
-class _Silence(Backbone):
-    """A backbone whose network predicts 0."""
-
-    name: Literal["silence"] = "silence"
-
-    def build(self, in_chans: int, out_chans: int, times: int) -> nn.Module:
-        return _Zeros(out_chans)
-
-
-class _Zeros(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        return x.new_zeros(len(x), self.channels, *x.shape[2:])
 
 
 def restore(
