@@ -82,11 +82,16 @@ def test_images_of_any_size_are_drawn(trainer, size):
     [
         ({}, "count, or their start noise"),
         ({"count": 2, "noise": torch.zeros(2, 1, 8, 8)}, "count, or their start noise"),
-        ({"noise": torch.zeros(2, 3, 8, 8)}, r"\(N, 1, \*S\), of at least one each; given \(2, 3, 8, 8\)"),
+        ({"noise": torch.zeros(2, 3, 8, 8)}, r"\(N, 1, H, W\), of at least one each; given \(2, 3, 8, 8\)"),
         ({"noise": torch.zeros(2, 1)}, r"given \(2, 1\)"),
         ({"noise": torch.zeros(0, 1, 8, 8)}, r"given \(0, 1, 8, 8\)"),
         ({"count": 0}, r"given \(0, 1, 8, 8\)"),
         ({"count": 2, "size": (8, 0)}, r"given \(2, 1, 8, 0\)"),
+        ({"count": 2, "size": (8,)}, r"given \(2, 1, 8\)"),
+        ({"count": 2, "size": "8x8"}, r"given \(2, 1, '8', 'x', '8'\)"),
+        ({"count": 2, "size": 8.0}, r"given \(2, 1, 8\.0, 8\.0\)"),
+        ({"count": 2.5}, r"given \(2\.5, 1, 8, 8\)"),
+        ({"noise": "x"}, r"given \(\)"),
     ],
 )
 def test_wrong_counts_and_shapes_are_refused_with_what_was_given(trainer, options, message):
@@ -222,6 +227,8 @@ def test_floats_that_are_no_image_are_refused_one_by_one_with_their_span(tmp_pat
         ({"target": np.zeros((4, 4), np.uint8)}, r"must be \(N, H, W\[, C\]\).*given uint8 \(4, 4\)"),
         ({"target": np.zeros((2, 2, 4, 4, 3), np.uint8)}, r"given uint8 \(2, 2, 4, 4, 3\)"),
         ({"target": np.zeros((2, 4, 4), np.int64)}, r"given int64 \(2, 4, 4\)"),
+        ({"target": np.zeros((2, 4, 4, 0), np.uint8)}, r"given uint8 \(2, 4, 4, 0\)"),
+        ({}, r"holds \[\]; name the array"),
         ({"image": np.zeros((2, 4, 4), np.uint8)}, r"holds \['image'\]; name the array of the clean images 'target'"),
         (
             {"target": np.zeros((2, 4, 4), np.uint8), "input": np.zeros((2, 4, 5), np.uint8)},
@@ -241,6 +248,14 @@ def test_missing_and_broken_files_are_named(tmp_path):
     (tmp_path / "text.npy").write_text("no array")
     with pytest.raises(DataError, match="cannot be read as"):
         Arrays(path=tmp_path / "text.npy").open()
+    np.savez(tmp_path / "half.npz", target=np.zeros((2, 4, 4)))
+    whole = (tmp_path / "half.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cannot be read as.*half\.npz"):
+        Arrays(path=tmp_path / "half.npz").open()
+    (tmp_path / "half.npz").write_bytes(whole.replace(b"(2, 4, 4)", b"(3, 4, 4)"))
+    with pytest.raises(DataError, match=r"cannot be read as.*half\.npz"):
+        Arrays(path=tmp_path / "half.npz").open()
     np.save(tmp_path / "objects.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="cannot be read as"):
         Arrays(path=tmp_path / "objects.npy").open()

@@ -120,7 +120,7 @@ class Trainer(Entity):
         count: int | None = None,
         *,
         noise: Tensor | None = None,
-        size: Sequence[int] | None = None,
+        size: int | Sequence[int] | None = None,
         seed: int = 0,
         steps: int | None = None,
         eta: float | None = None,

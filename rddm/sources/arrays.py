@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, overload
@@ -39,9 +40,13 @@ class Arrays(Source):
         """
         file = Path(os.path.expanduser(self.path))
         try:
-            found = np.load(file, mmap_mode="r", allow_pickle=False)
-            with_roles = {"target": found} if isinstance(found, np.ndarray) else dict(found)
-        except (OSError, ValueError, EOFError) as cause:
+            with file.open("rb") as opened:  # by a name, numpy leaves a broken archive open
+                if opened.read(2) == b"PK":
+                    opened.seek(0)
+                    with_roles = dict(np.load(opened, allow_pickle=False))
+                else:
+                    with_roles = {"target": np.load(file, mmap_mode="r", allow_pickle=False)}
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as cause:
             raise DataError(
                 f"{self.path} cannot be read as .npy or .npz (looked for {file.absolute()}): {cause}"
             ) from cause
@@ -51,7 +56,7 @@ class Arrays(Source):
         if missing := sorted(set(self.extras) - set(arrays)):
             raise DataError(f"{self.path} holds {sorted(with_roles)}; `extras` names {missing}, too")
         for role, array in arrays.items():
-            if array.ndim not in (3, 4) or array.dtype not in KINDS:
+            if array.ndim not in (3, 4) or array.dtype not in KINDS or 0 in array.shape[1:]:
                 given = f"{array.dtype} {array.shape}"
                 raise DataError(
                     f"{role!r} in {self.path} must be (N, H, W[, C]), uint8, uint16 or float; given {given}"

@@ -224,7 +224,7 @@ def sample(
     count: int | None = None,
     *,
     noise: Tensor | None = None,
-    size: Sequence[int] | None = None,
+    size: int | Sequence[int] | None = None,
     seed: int = 0,
     steps: int | None = None,
     eta: float | None = None,
@@ -232,33 +232,30 @@ def sample(
     batch: int = 64,
     progress: bool = False,
 ) -> Tensor:
-    """Images (N, C, *S) in [0, 1] drawn from noise, for tasks whose I_in is 0.
+    """Images (N, C, H, W) in [0, 1] drawn from noise, for tasks whose I_in is 0.
 
     Args:
         count: how many, N; image n is drawn from (seed, n) alone, whatever N and the batch.
-        noise: the start noise itself, (N, C, *S), in place of count and size.
-        size: (H, W); by default that of training.
+        noise: the start noise itself, (N, C, H, W), in place of count and size.
+        size: (H, W), or one side; by default that of training.
         steps, eta, sampler: as for `restore`.
         batch: images drawn together.
         progress: show a bar over the batches.
 
     Raises:
         SpecError: the task's networks see an input, which this has not got; else as for `trajectory`.
-        ShapeError: neither or both of count and noise are given, or noise is not (N, C, *S).
+        ShapeError: neither or both of count and noise are given, or they or size are no such numbers.
     """
     task, network = entity[Task], entity[Network]
     if not task.from_noise:
         problem = f"task {task.name!r} turns inputs into images; use restore(image)"
         raise SpecError("Spec", [(("task",), problem)])
     if (count is None) == (noise is None):
-        raise ShapeError("give how many images to draw, count, or their start noise (N, C, *S)")
-    if noise is None:
-        assert count is not None
-        shape = (count, task.channels, *(entity[Training].crop_size if size is None else size))
-    else:
-        shape = tuple(noise.shape)
-    if len(shape) < 3 or shape[1] != task.channels or min(shape) < 1:
-        raise ShapeError(f"images are (N, {task.channels}, *S), of at least one each; given {shape}")
+        raise ShapeError("give how many images to draw, count, or their start noise (N, C, H, W)")
+    sides = entity[Training].crop_size if size is None else size if isinstance(size, Sequence) else (size, size)
+    shape = (count or 0, task.channels, *sides) if noise is None else tuple(getattr(noise, "shape", ()))
+    if len(shape) != 4 or shape[1] != task.channels or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ShapeError(f"images are (N, {task.channels}, H, W), of at least one each; given {shape}")
     if sampler is not None:
         entity = entity.replace(_other_sampler(entity[Sampler], sampler))
     device, images = next(network.parameters()).device, []
