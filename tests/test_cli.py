@@ -151,6 +151,27 @@ def test_eval_measures_and_writes_json(run, tmp_path):
     assert "coffee" in call("eval", run, "task.eval={name: photos, images: [coffee]}", "--limit", "1").stdout
 
 
+def test_drawn_images_are_written_to_a_new_folder_and_replace_nothing(tmp_path):
+    task = {"name": "generation", "train": "a", "eval": "b"}
+    small = {"name": "nafnet", "width": 4, "enc_blocks": [1], "middle_blocks": 1, "dec_blocks": [1]}
+    trainer = rddm.build({"task": task, "schedule": "ddim", "sampler": "sm-n", "backbone": small})
+    trainer.save(tmp_path / "run")
+    (tmp_path / "new").mkdir()
+    draw = ["sample", tmp_path / "run", "--count", 2, "--size", "9x11", "--steps", 1]
+    call(*draw, "--out", tmp_path / "new", "--sheet", tmp_path / "sheet.png")
+    assert [path.name for path in sorted((tmp_path / "new").iterdir())] == ["000000.png", "000001.png"]
+    drawn = np.stack([read(tmp_path / "new" / f"{n:06d}.png") for n in range(2)])
+    assert drawn.shape == (2, 9, 11, 3)
+    wanted = trainer.sample(2, size=(9, 11), steps=1).permute(0, 2, 3, 1).numpy() * 255
+    np.testing.assert_allclose(drawn, wanted, rtol=0, atol=0.51)
+    assert read(tmp_path / "sheet.png").shape[1] > 22
+    for there in ("run", "new", "sheet.png"):
+        assert "replace nothing" in call(*draw, "--out", tmp_path / there, code=2).stderr
+    assert "written to a .png" in call(*draw, "--out", tmp_path / "more", "--sheet", "sheet.txt", code=2).stderr
+    assert not (tmp_path / "more").exists()
+    rddm.load(tmp_path / "run")
+
+
 def test_list_show_and_schema_know_the_components():
     listed = call("list").stdout
     for name in ("power", "ddim", "sm-res-n", "unet", "nafnet", "paired", "rain", "first-order", "folder"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rddm.cli._app import Assignments, Changes, Device, Eta, Overwrite, Run, SamplerName, SpecFile, Steps, app, size_of
-from rddm.core.errors import DataError
+from rddm.core.errors import DataError, OutputError
 
 if TYPE_CHECKING:
     from rddm.core.trainer import Trainer
@@ -106,7 +106,7 @@ def restore(
 @app.command()
 def sample(
     run: Run,
-    out: Annotated[Path, typer.Option(help="folder for the images, 000000.png and so on")],
+    out: Annotated[Path, typer.Option(help="a new folder for the images, 000000.png and so on")],
     count: Annotated[int, typer.Option(min=1, help="how many images")] = 16,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH or one side; by default that of training")] = None,
     steps: Steps = None,
@@ -114,11 +114,14 @@ def sample(
     sampler: SamplerName = None,
     changes: Changes = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="image n follows from (seed, n)")] = 0,
-    sheet: Annotated[Path | None, typer.Option(help="write all images side by side to this file, too")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="write all images side by side to this .png file, too")] = None,
     device: Device = None,
-    overwrite: Overwrite = False,
 ) -> None:
     """Draw images from noise with a run of the task generation."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} is there already, and drawn images replace nothing; choose another --out")
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise OutputError(f"a sheet is written to a .png file; given {sheet.name!r}")
     from rddm.core import images, pictures
     from rddm.core.files import fresh_folder
 
@@ -127,7 +130,7 @@ def sample(
     found = trainer.sample(
         count, size=shape, steps=steps, eta=eta, sampler=sampler, seed=seed, progress=sys.stderr.isatty()
     )
-    with fresh_folder(out, overwrite=overwrite) as folder:
+    with fresh_folder(out, overwrite=True) as folder:
         for number, image in enumerate(found):
             images.write(folder / f"{number:06d}.png", images.to_array(image))
     if sheet is not None:
