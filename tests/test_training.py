@@ -247,6 +247,20 @@ def test_what_a_killed_process_left_half_written_is_no_obstacle(pairs, tmp_path)
     assert not list((tmp_path / "run").rglob(".*"))
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_that_was_moved_aside_when_its_successor_was_killed_comes_back(pairs, tmp_path, begun):
+    fitted(spec(pairs), tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    (tmp_path / "run").rename(tmp_path / ".run.previous")
+    if begun:
+        (tmp_path / "run").mkdir()
+        shutil.copy(tmp_path / ".run.previous" / "spec.yaml", tmp_path / "run")
+    with pytest.raises(OutputError, match=r"--resume.*--overwrite"):
+        fitted(spec(pairs), tmp_path / "run")
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
 def test_two_fits_in_one_folder_are_refused(pairs, tmp_path):
     from filelock import FileLock
 

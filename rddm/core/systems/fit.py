@@ -158,6 +158,10 @@ def _claimed(out: Path, spec: Spec, place: Accelerator, *, resume: bool, overwri
         yield
         return
     checkpoint.warn_unregistered(spec)
+    aside = out.with_name(f".{out.name}.previous")
+    if aside.exists():
+        with _locked(out):
+            _bring_back(aside, out)
     if resume:
         checkpoint.check_same(out, spec)
         if not checkpoint.steps_saved(out):
@@ -170,7 +174,6 @@ def _claimed(out: Path, spec: Spec, place: Accelerator, *, resume: bool, overwri
                 " or choose another --out"
             )
         check_ours(out)
-    aside = out.with_name(f".{out.name}.previous")
     with _locked(out):
         if trained and not resume:
             shutil.rmtree(aside, ignore_errors=True)
@@ -182,10 +185,15 @@ def _claimed(out: Path, spec: Spec, place: Accelerator, *, resume: bool, overwri
             place.wait_for_everyone()
             yield
         finally:
-            if aside.exists() and not checkpoint.steps_saved(out):
-                shutil.rmtree(out)
-                aside.rename(out)
-            shutil.rmtree(aside, ignore_errors=True)
+            _bring_back(aside, out)
+
+
+def _bring_back(aside: Path, out: Path) -> None:
+    # what was moved aside, unless what replaces it has a checkpoint
+    if aside.exists() and not checkpoint.steps_saved(out):
+        shutil.rmtree(out)
+        aside.rename(out)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
