@@ -53,6 +53,16 @@ def test_typed_objects_names_and_tables_mean_the_same():
     assert typed == spec_of(schedule={"name": "power", "T": 10}, sampler="sm-res")
 
 
+def test_a_message_tells_the_first_of_very_many_problems_and_how_many_more_there_are():
+    with pytest.raises(SpecError) as caught:
+        spec_of(schedule={"name": "table", "abar": ["x"] * 999, "bbar": [0, 1]})
+    lines = str(caught.value).splitlines()
+    assert len(caught.value.problems) > 999 - 1
+    assert len(lines) == 12
+    assert "schedule.abar.0" in lines[1]
+    assert lines[-1] == f"  and {len(caught.value.problems) - 10} more"
+
+
 def test_different_specs_have_different_ids():
     assert spec_of().id == spec_of().id
     assert spec_of().id != spec_of(training={"lr": 1e-3}).id

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+SHOWN = 10  # problems in a message: a table of numbers may have thousands
+
+
 class RddmError(Exception):
     """Base of every error that rddm raises on purpose."""
 
@@ -71,8 +74,9 @@ class SpecError(RddmError, ValueError):
         super().__init__(title, self.problems)
 
     def __str__(self) -> str:
-        lines = (f"  {'.'.join(map(str, path)) or self.title}: {message}" for path, message in self.problems)
-        return "\n".join((f"{self.title} is not valid:", *lines))
+        shown, more = self.problems[:SHOWN], len(self.problems) - SHOWN
+        lines = [f"  {'.'.join(map(str, path)) or self.title}: {message}" for path, message in shown]
+        return "\n".join([f"{self.title} is not valid:", *lines, *([f"  and {more} more"] if more > 0 else [])])
 
     @classmethod
     def from_pydantic(cls, error: ValidationError, fields: Iterable[str]) -> SpecError:
