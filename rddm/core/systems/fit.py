@@ -160,6 +160,8 @@ def _claimed(out: Path, spec: Spec, place: Accelerator, *, resume: bool, overwri
     checkpoint.warn_unregistered(spec)
     aside = out.with_name(f".{out.name}.previous")
     if aside.exists():
+        if out.exists():
+            check_ours(out)
         with _locked(out):
             _bring_back(aside, out)
     if resume:
