@@ -10,11 +10,13 @@ from scipy.ndimage import gaussian_filter
 
 import rddm
 from rddm import SpecError
-from rddm.core.process import Path, forward
+from rddm.core.heads import RES, clip_residual
+from rddm.core.process import Path, Prediction, forward
 from rddm.core.systems.sample import trajectory
 from rddm.core.systems.train import losses
 from rddm.samplers.sm_res import SMRes
 from rddm.schedules.cold_blur import ColdBlur
+from rddm.schedules.interpolant import Interpolant
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 12), (9,), (3, 4, 5)])
@@ -134,3 +136,17 @@ def blurred(image):
     """The image under ColdBlur's whole blur, by the transform of Gaussians."""
     spectrum, squared = ColdBlur().path().spectrum, (torch.pi * torch.arange(8) / 8) ** 2
     return spectrum.back(spectrum.to(image) * torch.exp(-(squared[:, None] + squared) * 3.0**2 / 2))
+
+
+def test_the_residual_cannot_be_clipped_where_the_state_holds_no_image():
+    path = Interpolant(form="encoding-decoding", T=10).path()
+    zero = torch.zeros(1, 1, 2, 2, dtype=torch.float64)
+    with pytest.raises(SpecError, match=r"clip: 'residual' needs A \+ B above 0.*t = 5"):
+        clip_residual(Prediction(zero, zero, zero), zero, path[5], zero, [RES])
+
+
+def test_targets_by_frequency_are_no_noise_head_when_the_residual_is_clipped():
+    path, t = ColdBlur(T=4).path().on((3, 3)), torch.zeros(1, 1, 3, 3, dtype=torch.float64)
+    node = path[2]
+    found = clip_residual(Prediction(t, t + 3, t), t, node, t, [(node.A - 1, node.B, node.C)])
+    torch.testing.assert_close(found.res, t + 1)

@@ -99,6 +99,10 @@ def clip(
     return Prediction(x0, prediction.res + (prediction.x0 - x0), prediction.eps)
 
 
+def _same(target: Target, other: Target) -> bool:
+    return all(not isinstance(part, Tensor) and part == want for part, want in zip(target, other, strict=True))
+
+
 def clip_residual(
     found: Prediction,
     x_t: Tensor,
@@ -116,9 +120,16 @@ def clip_residual(
     The noise E stays as predicted; where only the image or the residual is predicted, it follows from R and I_in. A
     pixel can then change by half the range only, so this is for those checkpoints. `to` and `back` as for `clip`.
     Source: measured on the published implementation of arXiv 2308.13712.
+
+    Raises:
+        SpecError: A + B is 0 there, so that no image follows from residual and noise.
     """
-    alone = list(targets) == [NOISE]
-    res = x_in - to(back(found.x0).clamp(-1, 1)) if alone else x_in - found.x0 if X0 in targets else found.res
+    if (node.A + node.B == 0).any():
+        problem = f"'residual' needs A + B above 0, but the state holds no image at t = {node.t.tolist()}; take 'x0'"
+        raise SpecError("Spec", [(("sampler", "clip"), problem)])
+    alone = len(targets) == 1 and _same(targets[0], NOISE)
+    imaged = any(_same(target, X0) for target in targets)
+    res = x_in - to(back(found.x0).clamp(-1, 1)) if alone else x_in - found.x0 if imaged else found.res
     res, eps = to(back(res).clamp(-1, 1)), found.eps
     if len(targets) == 1 and not alone:
         noisy = node.C > 0
