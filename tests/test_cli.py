@@ -149,6 +149,10 @@ def test_eval_measures_and_writes_json(run, tmp_path):
     again = json.loads((run / "evaluation.json").read_text())
     assert again["input_psnr"] == pytest.approx(scores["input_psnr"])  # the degradation is always the same
     assert "coffee" in call("eval", run, "task.eval={name: photos, images: [coffee]}", "--limit", "1").stdout
+    assert "not replaced" in call("eval", run, "--json", tmp_path / "scores.json", code=2).stderr
+    assert "a .json file" in call("eval", run, "--json", tmp_path / "scores.yaml", code=2).stderr
+    call("eval", run, "--steps", "1", "--json", tmp_path / "scores.json", "--overwrite")
+    assert json.loads((tmp_path / "scores.json").read_text())["psnr"] != scores["psnr"]
 
 
 def test_drawn_images_are_written_to_a_new_folder_and_replace_nothing(tmp_path):
@@ -168,6 +172,7 @@ def test_drawn_images_are_written_to_a_new_folder_and_replace_nothing(tmp_path):
     for there in ("run", "new", "sheet.png"):
         assert "replace nothing" in call(*draw, "--out", tmp_path / there, code=2).stderr
     assert "written to a .png" in call(*draw, "--out", tmp_path / "more", "--sheet", "sheet.txt", code=2).stderr
+    assert "not replaced" in call(*draw, "--out", tmp_path / "more", "--sheet", tmp_path / "sheet.png", code=2).stderr
     assert not (tmp_path / "more").exists()
     rddm.load(tmp_path / "run")
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from strategies import REQUIRED
 
 import rddm
-from rddm import ShapeError, SpecError
+from rddm import DataError, ShapeError, SpecError
 from rddm.core import registry
 from rddm.core.kinds import Backbone, Sampler
 from rddm.core.network import Network
 from rddm.core.process import Path
-from rddm.core.systems.sample import _other_sampler, trajectory
+from rddm.core.systems.sample import another_sampler, trajectory
 from rddm.grids.uniform import Uniform
 from rddm.samplers.auto import Auto
 from rddm.samplers.bridge import Bridge
@@ -240,9 +240,9 @@ def test_a_replaced_part_takes_effect_and_is_saved(trainer, tmp_path):
 @pytest.mark.parametrize("name", ["bridge", "auto"])
 def test_what_a_table_does_not_say_of_the_same_method_stays(name):
     own = {"bridge": Bridge(scaled=True, nets=1), "auto": Auto(decision="sm-n", decided_at=7)}[name]
-    other = _other_sampler(own, {"steps": 2})
+    other = another_sampler(own, {"steps": 2})
     assert other == own.model_copy(update={"steps": 2})
-    assert _other_sampler(own, name) == own
+    assert another_sampler(own, name) == own
 
 
 @pytest.mark.parametrize(
@@ -285,3 +285,9 @@ def test_a_gpu_restores_what_the_cpu_restores(trainer):
     got = trainer.to("cuda").restore(image)
     trainer.to("cpu")
     torch.testing.assert_close(got, want, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_1_does_not_mean_all(trainer, limit):
+    with pytest.raises(DataError, match=f"limit must be at least 1.*given {limit}"):
+        trainer.evaluate(limit=limit)

@@ -120,8 +120,8 @@ def sample(
     """Draw images from noise with a run of the task generation."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is there already, and drawn images replace nothing; choose another --out")
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise OutputError(f"a sheet is written to a .png file; given {sheet.name!r}")
+    if sheet is not None:
+        _new_file(sheet, ".png")
     from rddm.core import images, pictures
     from rddm.core.files import fresh_folder
 
@@ -146,15 +146,18 @@ def evaluate(
     eta: Eta = None,
     sampler: SamplerName = None,
     limit: Annotated[int | None, typer.Option(min=1, help="the first so many images only")] = None,
-    json: Annotated[Path | None, typer.Option(help="write all scores to this file, too")] = None,
+    json: Annotated[Path | None, typer.Option(help="write all scores to this .json file, too")] = None,
     paths: Annotated[
         bool, typer.Option("--paths", help="how far predictions depend on the way through the (abar, bbar) plane, too")
     ] = False,
     device: Device = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure a run on its evaluation images (or others: task.eval=FOLDER), next to the untouched input."""
     from rddm.core.files import fresh_file, to_json
 
+    if json is not None:
+        _new_file(json, ".json", overwrite)
     trainer = _load(run, assignments, device)
     scores = trainer.evaluate(limit=limit, progress=sys.stderr.isatty(), steps=steps, eta=eta, sampler=sampler)
     print_scores(scores)
@@ -164,6 +167,15 @@ def evaluate(
     if json is not None:
         with fresh_file(json) as file:
             file.write_text(to_json(scores, indent=1), encoding="utf-8")
+
+
+def _new_file(file: Path, suffix: str, overwrite: bool | None = None) -> None:
+    # before anything takes time; None is of a command without --overwrite
+    if file.suffix.lower() != suffix:
+        raise OutputError(f"this is written to a {suffix} file; given {file.name!r}")
+    if file.exists() and not overwrite:
+        ways = "choose another name" + ("" if overwrite is None else ", or add --overwrite")
+        raise OutputError(f"{file} is there already and not replaced unasked; {ways}")
 
 
 def print_scores(scores: dict[str, Any]) -> None:

@@ -128,13 +128,13 @@ def trajectory(
     from rddm.core.kinds import Sampler, Task
     from rddm.core.network import Network
     from rddm.core.spec import Training
-    from rddm.core.systems.sample import _other_sampler
+    from rddm.core.systems.sample import another_sampler
     from rddm.core.trainer import load
     from rddm.plots.trajectory import draw
 
     trainer = load(run, device, overrides=changes or [])
     if sampler is not None:
-        trainer = trainer.replace(_other_sampler(trainer[Sampler], sampler))
+        trainer = trainer.replace(another_sampler(trainer[Sampler], sampler))
     task, shape = trainer[Task], None if size is None else size_of(size)
     if not task.from_noise:
         x_in, generator = _input(task, image, shape) * 2 - 1, torch.Generator().manual_seed(seed)

@@ -6,6 +6,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from typing import Any, NotRequired, TypedDict
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -77,6 +78,26 @@ class Examples(Dataset[Any]):
                 f"{len(small)} of {len(sizes)} training images are smaller than the crop {height}x{width}:"
                 f" {', '.join(small[:5])}. Remove them, or set training.crop to at most {largest}"
             )
+
+
+def evaluation_crops(task: Task, size: tuple[int, int], limit: int | None = None) -> list[dict[str, Tensor]]:
+    """The first `limit` evaluation examples (all by default) cut to a size, the same ones every time.
+
+    What is drawn for one depends on its name alone. One that cannot be read is left out with a warning.
+
+    Raises:
+        DataError: none can be read.
+    """
+    records, found = task.eval_records(), []
+    for index in range(len(records))[:limit]:
+        name = records.names[index]
+        try:
+            found.append(task.example(records[index], size, seeded(crc32(name.encode()))))
+        except DataError as error:
+            warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=3)
+    if not found:
+        raise DataError("no evaluation image could be read")
+    return found
 
 
 class _Numbers:

@@ -41,6 +41,19 @@ class Options(TypedDict, total=False):
     overlap: int | None
 
 
+class Drawing(TypedDict, total=False):
+    """How to draw images; see `rddm.core.systems.sample.sample`."""
+
+    noise: Tensor | None
+    size: int | Sequence[int] | None
+    seed: int
+    steps: int | None
+    eta: float | None
+    sampler: Sampler | str | dict[str, object] | None
+    batch: int
+    progress: bool
+
+
 class Trainer(Entity):
     """What `rddm.build` returns: task, schedule, sampler, backbone, training, and the network they make."""
 
@@ -115,32 +128,9 @@ class Trainer(Entity):
         """Restored images (B, C, H, W) or (C, H, W) in [0, 1]; see `rddm.core.systems.sample.restore`."""
         return restore(self, image, noise=noise, extras=extras, progress=progress, **options)
 
-    def sample(
-        self,
-        count: int | None = None,
-        *,
-        noise: Tensor | None = None,
-        size: int | Sequence[int] | None = None,
-        seed: int = 0,
-        steps: int | None = None,
-        eta: float | None = None,
-        sampler: Sampler | str | dict[str, object] | None = None,
-        batch: int = 64,
-        progress: bool = False,
-    ) -> Tensor:
+    def sample(self, count: int | None = None, **options: Unpack[Drawing]) -> Tensor:
         """Images (N, C, H, W) in [0, 1] drawn from noise; see `rddm.core.systems.sample.sample`."""
-        return sample(
-            self,
-            count,
-            noise=noise,
-            size=size,
-            seed=seed,
-            steps=steps,
-            eta=eta,
-            sampler=sampler,
-            batch=batch,
-            progress=progress,
-        )
+        return sample(self, count, **options)
 
     def evaluate(
         self, *, limit: int | None = None, progress: bool = False, **options: Unpack[Options]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from zlib import crc32
-
 import torch
 from torch import Tensor
 
-from rddm.core.data import seeded
+from rddm.core.data import evaluation_crops, seeded
 from rddm.core.entity import Entity
-from rddm.core.errors import DataError, SpecError
+from rddm.core.errors import SpecError
 from rddm.core.extras import stacked
 from rddm.core.heads import decode
 from rddm.core.kinds import Sampler, Task
@@ -46,7 +43,7 @@ def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: in
         problem = f"{sampler.name} predicts what only the path of training defines, and nothing beside it"
         raise SpecError("Spec", [(("sampler",), problem)])
     device = next(network.parameters()).device
-    examples = _examples(entity, limit)
+    examples = evaluation_crops(task, entity[Training].crop_size, limit)
     extras = stacked(task, examples)
     truths = [torch.stack([one[role] for one in examples]) * 2 - 1 for role in ("target", "input")]
     truths.append(torch.stack([torch.randn(x.shape, generator=seeded(seed, 4, n)) for n, x in enumerate(truths[0])]))
@@ -75,17 +72,3 @@ def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: in
                 totals += torch.tensor([one.square().sum().item() for one in (res, eps, res - eps)])
     means = (totals / (times * truths[0].numel())).sqrt().tolist()
     return dict(zip(("dres_dbbar", "deps_dabar", "curl"), means, strict=True))
-
-
-def _examples(entity: Entity, limit: int) -> list[dict[str, Tensor]]:
-    task, records = entity[Task], entity[Task].eval_records()
-    found = []
-    for index in range(min(limit, len(records))):
-        name = records.names[index]
-        try:
-            found.append(task.example(records[index], entity[Training].crop_size, seeded(crc32(name.encode()))))
-        except DataError as error:
-            warnings.warn(f"left out: {name}: {error}", stacklevel=3)
-    if not found:
-        raise DataError("no evaluation image could be read")
-    return found

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rddm.core import metrics
-from rddm.core.data import seeded
+from rddm.core.data import evaluation_crops, seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import DataError
 from rddm.core.extras import of, stacked
@@ -52,7 +52,7 @@ def results(
     task = entity[Task]
     records = task.eval_records()
     rank, world = part
-    for index in range(rank, min(limit or len(records), len(records)), world):
+    for index in range(len(records))[:limit][rank::world]:
         name = records.names[index]
         try:
             pair = task.example(records[index], None, seeded(crc32(name.encode())))
@@ -87,16 +87,7 @@ def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[T
         DataError: no evaluation image can be read.
     """
     task, size = entity[Task], entity[Training].crop_size
-    records = task.eval_records()
-    found = []
-    for index in range(min(limit or len(records), len(records))):
-        name = records.names[index]
-        try:
-            found.append(task.example(records[index], size, seeded(crc32(name.encode()))))
-        except DataError as error:
-            warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
-    if not found:
-        raise DataError("no evaluation image could be read")
+    found = evaluation_crops(task, size, limit)
     targets, inputs = (torch.stack([example[role] for example in found]) for role in ("target", "input"))
     if task.from_noise:
         return sample(entity, len(found), size=size, **options), targets, None
@@ -118,12 +109,14 @@ def evaluate(entity: Entity, *, limit: int | None = None, progress: bool = False
     `rddm.core.metrics` for the conventions.
 
     Raises:
-        DataError: no evaluation image can be read.
+        DataError: no evaluation image can be read, or limit is below 1.
     """
+    if limit is not None and limit < 1:
+        raise DataError(f"limit must be at least 1, or None for all evaluation images; given {limit}")
     if not entity[Task].target_known:
         images, targets, _ = sets(entity, limit=limit, progress=progress, **options)
         return {**metrics.distance(images, targets), "images": len(images), "per_image": {}}
-    total = min(limit or 10**9, len(entity[Task].eval_records()))
+    total = len(range(len(entity[Task].eval_records()))[:limit])
     found = tqdm(
         results(entity, limit=limit, **options),
         total=total,

@@ -190,7 +190,7 @@ def restore(
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # also catches NaN
         raise ShapeError(f"image must be in [0, 1]; its values span {low:.4g} .. {high:.4g}")
     if sampler is not None:
-        entity = entity.replace(_other_sampler(entity[Sampler], sampler))
+        entity = entity.replace(another_sampler(entity[Sampler], sampler))
     batch = image.detach() if image.ndim == 4 else image.detach()[None]
     if isinstance(noise, Tensor) and noise.ndim == image.ndim == 3:
         noise = noise[None]
@@ -257,7 +257,7 @@ def sample(
     if len(shape) != 4 or shape[1] != task.channels or not all(isinstance(n, int) and n > 0 for n in shape):
         raise ShapeError(f"images are (N, {task.channels}, H, W), of at least one each; given {shape}")
     if sampler is not None:
-        entity = entity.replace(_other_sampler(entity[Sampler], sampler))
+        entity = entity.replace(another_sampler(entity[Sampler], sampler))
     device, images = next(network.parameters()).device, []
     with torch.inference_mode():
         for first in tqdm(range(0, shape[0], batch), desc="sample", disable=not progress, leave=False):
@@ -276,7 +276,8 @@ def sample(
     return torch.cat(images).to("cpu" if noise is None else noise.device).clone()
 
 
-def _other_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> Sampler:
+def another_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> Sampler:
+    """The sampler that `other` means beside a model's own: itself, or a name or table, whose rest is as in `own`."""
     if isinstance(other, Sampler):
         return other
     if not isinstance(other, str | dict):
