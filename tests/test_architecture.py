@@ -43,7 +43,15 @@ LAYERS = [
     ["__main__"],
 ]
 #: What a component may use of core; nothing else of rddm but its own package's private modules.
-FOR_COMPONENTS = {"core.kinds", "core.process", "core.heads", "core.errors", "core.named", "core.images"}
+FOR_COMPONENTS = {
+    "core.component",
+    "core.kinds",
+    "core.process",
+    "core.heads",
+    "core.errors",
+    "core.named",
+    "core.images",
+}
 PACKAGES = [f"{kind}s" for kind in registry.KINDS]
 
 

@@ -17,7 +17,7 @@ import rddm
 from rddm import DataError, ShapeError, SpecError
 from rddm.core import images, registry
 from rddm.core.data import Examples, batches, seeded
-from rddm.core.kinds import Backbone, Mask, Task
+from rddm.core.kinds import Backbone, Mask, Source, Task
 from rddm.core.network import Network
 from rddm.core.spec import Training
 from rddm.core.systems.dependence import path_dependence
@@ -459,3 +459,22 @@ def test_fitting_a_translation_leaves_a_sheet_of_inputs_and_outputs(domains, tmp
     loaded = rddm.load(out, "cpu")
     assert loaded[Task] == trainer[Task]
     assert loaded.evaluate()["swd"] == pytest.approx(found["swd"])
+
+
+def test_parts_of_a_task_s_tables_are_watched_and_refused_like_any_other(tmp_path):
+    class Own(Source):
+        """A source without an entry point."""
+
+        name: Literal["own"] = "own"
+
+        def open(self):
+            raise NotImplementedError
+
+    domains = {"source": Own(), "target": "b"}
+    trainer = rddm.build({"task": {"name": "translation", "train": domains, "eval": domains}, "backbone": SMALL})
+    with pytest.warns(UserWarning, match="source 'own' .* has no entry point"):
+        trainer.save(tmp_path / "model")
+    with pytest.raises(SpecError, match=r"train.sorce: unknown key; did you mean 'source'"):
+        Translation(train={"sorce": "a", "target": "b"}, eval={"source": "a", "target": "b"})
+    with pytest.raises(SpecError, match=r"shown.0.channel: unknown key; did you mean 'channels'"):
+        Paired(train="a", eval="b", shown=[{"role": "mask", "channel": 1}])

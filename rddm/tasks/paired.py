@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Generator, Tensor
 
+from rddm.core.component import Model
 from rddm.core.errors import DataError, ShapeError
 from rddm.core.kinds import Degradation, Record, Records, Source, Task
 from rddm.core.named import Named
 from rddm.tasks._crops import Augment, cropped, described, opened
 
 
-class Shown(BaseModel):
+class Shown(Model):
     """A further image of each example that the network sees, such as the mask of a shadow."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: str = Field(min_length=1, description="its name in the source: of a sub-folder, or an array")
     channels: int = Field(default=1, ge=1)

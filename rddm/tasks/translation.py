@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Generator, Tensor
 
+from rddm.core.component import Model
 from rddm.core.kinds import Record, Records, Source, Task
 from rddm.core.named import Named
 from rddm.tasks._crops import Augment, cropped, opened
 from rddm.tasks._unpaired import Unpaired
 
 
-class Domains(BaseModel):
+class Domains(Model):
     """Images of two domains, of any number and size each."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Named[Source] = Field(description="a folder or source of images of the one domain")
     target: Named[Source] = Field(description="a folder or source of images of the other")
