@@ -1,4 +1,4 @@
-"""Second-order solvers against first order at equal network evaluations, in generation."""
+"""Second-order solvers against first order at equal network evaluations, on both problems."""
 
 import torch
 from common import digit_scores, table, trained
@@ -38,3 +38,9 @@ if __name__ == "__main__":
             )
         table([f"generation, {title}", *(f"RMS, {n}" for n in EVALUATIONS), *(f"FD, {n}" for n in EVALUATIONS)], rows)
         print()
+    model = trained("restoration-sm-res-n-2-net", "restoration", f"sampler={METHODS['SM-Res-N, 2-Net']}")
+    rows = [
+        [solver, *(model.evaluate(steps=steps(solver, n), sampler=how)["psnr"] for n in EVALUATIONS[:3])]
+        for solver, how in SOLVERS.items()
+    ]
+    table(["restoration, SM-Res-N, 2-Net", *(f"PSNR, {n}" for n in EVALUATIONS[:3])], rows)
