@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 import rddm
 from rddm.cli import app
-from rddm.core import images
+from rddm.core import images, metrics
 from rddm.core.errors import DataError
-from rddm.core.metrics import measure
+from rddm.core.kinds import usual_metrics
 from rddm.report.columns import check, folder
 from rddm.report.curves import HEIGHT, WIDTH, charts
 from rddm.report.difference import difference, table
@@ -77,7 +77,7 @@ def test_figures_are_those_of_the_metrics_and_means_count_what_is_there(folders)
     compare(folders)
     page = data(folders / "page")
     pair = [images.to_tensor(images.read(folders / role / "a.png")) for role in ("one", "target")]
-    assert page["rows"][0]["cells"][1]["scores"] == measure(*pair)
+    assert page["rows"][0]["cells"][1]["scores"] == metrics.measure(usual_metrics(), *pair)
     assert page["rows"][0]["cells"][3]["scores"] == {}
     two = [row["cells"][2]["scores"]["psnr"] for row in page["rows"] if row["cells"][2]]
     assert len(two) == page["panes"][2]["mean"]["images"] == 2

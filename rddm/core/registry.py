@@ -27,7 +27,19 @@ if TYPE_CHECKING:
     C = TypeVar("C", bound=Component)
 
 #: Every kind that can be extended; its entry points are in the group `rddm.<kind>s`.
-KINDS = ("backbone", "degradation", "grid", "mask", "route", "sampler", "schedule", "solver", "source", "task")
+KINDS = (
+    "backbone",
+    "degradation",
+    "grid",
+    "mask",
+    "metric",
+    "route",
+    "sampler",
+    "schedule",
+    "solver",
+    "source",
+    "task",
+)
 
 
 @dataclass(frozen=True, order=True)

@@ -22,6 +22,7 @@ from rddm.core import images, metrics
 from rddm.core.errors import DataError, OutputError
 from rddm.core.files import fresh_folder
 from rddm.core.images import Array
+from rddm.core.kinds import usual_metrics
 from rddm.report.columns import Column
 from rddm.report.curves import Chart
 from rddm.report.difference import difference, table
@@ -150,7 +151,9 @@ def _save(folder: Path, group: str, name: str, image: Array | Image.Image, sourc
 def _compared(array: Array, target: Array, scale: float) -> tuple[dict[str, float], Image.Image]:
     channels = 3 if max(array.shape[2], target.shape[2]) > 2 else 1
     image, truth = (images.to_tensor(images.as_channels(x, channels)) for x in (array, target))
-    return metrics.measure(image, truth), difference(images.to_array(image), images.to_array(truth), scale)
+    return metrics.measure(usual_metrics(), image, truth), difference(
+        images.to_array(image), images.to_array(truth), scale
+    )
 
 
 def _read(column: Column, name: str, notes: list[str]) -> Array | None:

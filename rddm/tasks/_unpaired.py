@@ -47,15 +47,15 @@ class Unpaired(Records):
             return [self[i] for i in range(*index.indices(len(self)))]
         return _Row(self, *self.rows[index])
 
-    def sizes(self) -> Sequence[tuple[int, int] | None]:
-        """The (height, width) that an input and every target have at least, None for an unreadable input."""
+    def sizes(self) -> Sequence[tuple[int, ...] | None]:
+        """The size that an input and every target have at least, None for an unreadable input."""
         least = [size for size in self.targets.sizes() if size is not None]
         found = self.inputs.sizes()
         rows = [found[i] for i, _ in self.rows]
         if not least:
             return rows
-        height, width = (min(side) for side in zip(*least, strict=True))
-        return [size and (min(size[0], height), min(size[1], width)) for size in rows]
+        smallest = [min(side) for side in zip(*least, strict=True)]
+        return [size and tuple(map(min, size, smallest)) for size in rows]
 
 
 class _Row(Mapping[str, Array]):

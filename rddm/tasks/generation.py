@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
-from rddm.core.kinds import Record, Records, Source, Task
-from rddm.core.named import Named
+from rddm.core.kinds import Metric, Record, Records, Source, Task
+from rddm.core.named import Named, resolve
 from rddm.tasks._crops import Augment, cropped, opened
 
 
@@ -23,6 +23,10 @@ class Generation(Task):
 
     name: Literal["generation"] = "generation"
     target_known: ClassVar[bool] = False
+    metrics: tuple[Named[Metric], ...] = Field(
+        default_factory=lambda: (resolve(Metric, "swd"),),
+        description="what is measured in evaluation; by the first of them the best model is kept",
+    )
     from_noise: ClassVar[bool] = True
     train: Named[Source] = Field(description="a folder, or a source")
     eval: Named[Source] = Field(description="a folder or source that training never sees")

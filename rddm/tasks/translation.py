@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from rddm.core.component import Model
-from rddm.core.kinds import Record, Records, Source, Task
-from rddm.core.named import Named
+from rddm.core.kinds import Metric, Record, Records, Source, Task
+from rddm.core.named import Named, resolve
 from rddm.tasks._crops import Augment, cropped, opened
 from rddm.tasks._unpaired import Unpaired
 
@@ -39,6 +39,10 @@ class Translation(Task):
 
     name: Literal["translation"] = "translation"
     target_known: ClassVar[bool] = False
+    metrics: tuple[Named[Metric], ...] = Field(
+        default_factory=lambda: (resolve(Metric, "swd"),),
+        description="what is measured in evaluation; by the first of them the best model is kept",
+    )
     train: Domains = Field(description="{source: .., target: ..}, a folder or source each")
     eval: Domains = Field(description="{source: .., target: ..} that training never sees")
     direction: Literal["forward", "backward"] = Field(

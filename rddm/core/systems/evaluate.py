@@ -60,8 +60,8 @@ def results(
             warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
             continue
         output = restore(entity, pair["input"], extras=of(task, pair), **options)
-        scores = metrics.measure(output, pair["target"])
-        before = metrics.measure(pair["input"], pair["target"])
+        scores = metrics.measure(task.metrics, output, pair["target"], pair)
+        before = metrics.measure(task.metrics, pair["input"], pair["target"], pair)
         scores |= {f"input_{key}": value for key, value in before.items()}
         yield Result(name, pair["input"], output, pair["target"], scores)
 
@@ -115,7 +115,7 @@ def evaluate(entity: Entity, *, limit: int | None = None, progress: bool = False
         raise DataError(f"limit must be at least 1, or None for all evaluation images; given {limit}")
     if not entity[Task].target_known:
         images, targets, _ = sets(entity, limit=limit, progress=progress, **options)
-        return {**metrics.distance(images, targets), "images": len(images), "per_image": {}}
+        return {**metrics.compare(entity[Task].metrics, images, targets), "images": len(images), "per_image": {}}
     total = len(range(len(entity[Task].eval_records()))[:limit])
     found = tqdm(
         results(entity, limit=limit, **options),

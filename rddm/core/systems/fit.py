@@ -222,8 +222,8 @@ def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[s
     measure = _restored if run.entity[Task].target_known else _drawn
     validation, compared = measure(run, out if log else None, limit)
     network.train(training_mode)
-    key, sign = metrics.HEADLINES[run.entity[Task].target_known]
-    better, run.best = sign * compared[key] > run.best, max(run.best, sign * compared[key])
+    worth = metrics.worth(run.entity[Task].metrics[0], compared)
+    better, run.best = worth > run.best, max(run.best, worth)
     if log:
         means = {name: value for name, value in validation.items() if name not in ("images", "per_image")}
         log.write(run.step, means, prefix="eval_")
@@ -253,7 +253,7 @@ def _drawn(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any
     scores: dict[str, Any] = {}
     if run.accelerator.is_main_process:
         images, targets, inputs = sets(run.entity.replace(run.network), limit=limit)
-        scores = {**metrics.distance(images, targets), "images": len(images), "per_image": {}}
+        scores = {**metrics.compare(run.entity[Task].metrics, images, targets), "images": len(images), "per_image": {}}
         if out:
             shown = images if inputs is None else torch.cat([inputs, images], dim=-1)  # before and after
             sheet(shown[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")

@@ -1,15 +1,11 @@
-"""The kinds of component: what each must say, and nothing about how it is used.
-
-Every class here opens one kind; a component derives from it, declares `name`, and fills in the abstract methods.
-"""
+"""The process and how one samples from it: schedules, samplers, solvers, grids, routes."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,8 +13,7 @@ from rddm.core.component import Component
 from rddm.core.named import Named, resolve
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Generator, Tensor, nn
+    from torch import Tensor
 
     from rddm.core.heads import Target
     from rddm.core.process import Node, Path, Prediction
@@ -138,126 +133,3 @@ class Choice:
     min_steps: int  # no decision before
     max_steps: int  # no selection after
     decide: Callable[[int, int, float, str], Sampler]  # the sampler, given the method's index, step, lambda and why
-
-
-class Backbone(Component):
-    """A recipe for a network."""
-
-    kind: ClassVar[str] = "backbone"
-
-    @property
-    def multiple(self) -> int:
-        """Heights and widths that the network takes are multiples of this; others are padded for it."""
-        return 1
-
-    @abstractmethod
-    def build(self, in_chans: int, out_chans: int, times: int) -> nn.Module:
-        """A freshly initialised network `(x, time) -> y`.
-
-        x is (B, in_chans, *S) in about [-1, 1] with every size a multiple of `multiple`; time is (B, times), each
-        value in about [0, 1000]; y is (B, out_chans, *S), unbounded.
-        """
-
-
-#: One example as the source has it: arrays (H, W, C), uint8, uint16 or float in [0, 1], by role ("target", "input").
-Record = Mapping[str, "np.ndarray[Any, Any]"]
-
-
-class Records(Sequence[Record]):
-    """The examples of an opened source, read one by one when asked for."""
-
-    names: Sequence[str]  # of each example, unique, stable from run to run: what results are matched by
-    roles: frozenset[str]  # what each record holds
-
-    @abstractmethod
-    def sizes(self) -> Sequence[tuple[int, int] | None]:
-        """(height, width) of every example, without reading its pixels where the format allows; None if unreadable."""
-
-
-class Source(Component):
-    """Where examples come from. In a spec a plain path stands for the folder of that name."""
-
-    kind: ClassVar[str] = "source"
-
-    @abstractmethod
-    def open(self) -> Records:
-        """The examples. Raises DataError where there are none, or they do not match."""
-
-    @classmethod
-    def shorthand(cls, value: object) -> object:
-        return {"name": "folder", "path": str(value)} if isinstance(value, str | FilePath) else value
-
-
-class Degradation(Component):
-    """A physical model of how clean images become bad ones."""
-
-    kind: ClassVar[str] = "degradation"
-
-    @abstractmethod
-    def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
-        """A degraded copy of one image (C, H, W) in [0, 1], same shape and range, any C.
-
-        All randomness comes from `generator` (on the CPU): equal seeds give equal images.
-        """
-
-
-class Mask(Component):
-    """The shape of the holes in images."""
-
-    kind: ClassVar[str] = "mask"
-
-    @abstractmethod
-    def __call__(self, height: int, width: int, generator: Generator) -> Tensor:
-        """A mask (1, height, width), float32: 1 in the hole, 0 where the image is known.
-
-        All randomness comes from `generator` (on the CPU): equal seeds give equal masks.
-        """
-
-
-class Task(Component):
-    """What is turned into what: the data, and how a batch of it enters the process."""
-
-    kind: ClassVar[str] = "task"
-
-    target_known: ClassVar[bool] = True  # of every single output; else outputs and targets are compared as sets
-    from_noise: ClassVar[bool] = False  # whether I_in is 0 for every image, so that images are drawn and none restored
-    channels: int = Field(default=3, ge=1, description="channels of the images, 1 for grey, 3 for RGB")
-
-    @property
-    @abstractmethod
-    def conditions(self) -> int:
-        """Channels that the network sees beside the state x_t."""
-
-    @property
-    def extras(self) -> Mapping[str, int]:
-        """What sampling needs beside the input, such as {"mask": 1}: roles of an example, and their channels."""
-        return {}
-
-    @abstractmethod
-    def train_records(self) -> Records:
-        """The examples to train on."""
-
-    @abstractmethod
-    def eval_records(self) -> Records:
-        """The examples to evaluate on, never seen in training."""
-
-    @abstractmethod
-    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
-        """One example as tensors (C, H, W) in [0, 1]: "target", "input", and the extras (K, H, W).
-
-        All are cut to `crop` if it is given, else whole.
-        """
-
-    @abstractmethod
-    def condition(self, x_in: Tensor, extras: Mapping[str, Tensor]) -> Tensor | None:
-        """What the network sees beside x_t: (B, conditions, *S), in [-1, 1], or None.
-
-        x_in is (B, C, *S) in [-1, 1]; extras are (B, K, *S) in [0, 1], by role.
-        """
-
-    def known(self, extras: Mapping[str, Tensor]) -> Tensor | None:
-        """Where the input is the clean image already and must stay: (B, 1, *S), bool; None where nothing is known."""
-        return None
-
-
-Positive = Annotated[int, Field(ge=1)]

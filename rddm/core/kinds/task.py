@@ -1,0 +1,68 @@
+"""What is turned into what."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from rddm.core.component import Component
+from rddm.core.kinds.data import Record, Records
+from rddm.core.kinds.metric import Metric, usual_metrics
+from rddm.core.named import Named
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+class Task(Component):
+    """What is turned into what: the data, and how a batch of it enters the process."""
+
+    kind: ClassVar[str] = "task"
+
+    target_known: ClassVar[bool] = True  # of every single output; else outputs and targets are compared as sets
+    from_noise: ClassVar[bool] = False  # whether I_in is 0 for every image, so that images are drawn and none restored
+    channels: int = Field(default=3, ge=1, description="channels of the images, 1 for grey, 3 for RGB")
+    ndim: Literal[1, 2, 3] = Field(default=2, description="1 for signals, 2 for images, 3 for volumes")
+    metrics: tuple[Named[Metric], ...] = Field(
+        default_factory=usual_metrics,
+        description="what is measured in evaluation; by the first of them the best model is kept",
+    )
+
+    @property
+    @abstractmethod
+    def conditions(self) -> int:
+        """Channels that the network sees beside the state x_t."""
+
+    @property
+    def extras(self) -> Mapping[str, int]:
+        """What sampling needs beside the input, such as {"mask": 1}: roles of an example, and their channels."""
+        return {}
+
+    @abstractmethod
+    def train_records(self) -> Records:
+        """The examples to train on."""
+
+    @abstractmethod
+    def eval_records(self) -> Records:
+        """The examples to evaluate on, never seen in training."""
+
+    @abstractmethod
+    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
+        """One example as tensors (C, H, W) in [0, 1]: "target", "input", and the extras (K, H, W).
+
+        All are cut to `crop` if it is given, else whole.
+        """
+
+    @abstractmethod
+    def condition(self, x_in: Tensor, extras: Mapping[str, Tensor]) -> Tensor | None:
+        """What the network sees beside x_t: (B, conditions, *S), in [-1, 1], or None.
+
+        x_in is (B, C, *S) in [-1, 1]; extras are (B, K, *S) in [0, 1], by role.
+        """
+
+    def known(self, extras: Mapping[str, Tensor]) -> Tensor | None:
+        """Where the input is the clean image already and must stay: (B, 1, *S), bool; None where nothing is known."""
+        return None
