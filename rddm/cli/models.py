@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rddm.cli._app import Assignments, Changes, Device, Eta, Overwrite, Run, SamplerName, SpecFile, Steps, app, size_of
-from rddm.core.errors import DataError, OutputError
+from rddm.core.errors import DataError, OutputError, SpecError
 
 if TYPE_CHECKING:
     from rddm.core.trainer import Trainer
@@ -56,6 +56,14 @@ def restore(
     eta: Eta = None,
     sampler: SamplerName = None,
     changes: Changes = None,
+    extras: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=FOLDER",
+            help="what the task needs beside the input, such as mask=DIR: a folder of images of the inputs' names, one"
+            " image for all, or ROLE=NUMBER[,NUMBER...] in [0, 1], one for each channel; repeatable",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="of the start noise, the same for every image")] = 0,
     tile: Annotated[
         int | None,
@@ -86,8 +94,8 @@ def restore(
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
     from rddm.core.systems.restore_files import plan, restore_files
 
-    jobs = plan(inputs, out, overwrite=overwrite, resume=resume)
-    left = [job for job in jobs if not (resume and job[1].exists())]
+    jobs = plan(inputs, out, extras=_extras(extras or []), overwrite=overwrite, resume=resume)
+    left = [job for job in jobs if not (resume and job.result.exists())]
     options: dict[str, Any] = {"steps": steps, "eta": eta, "sampler": sampler, "tile": tile, "overlap": overlap}
     trainer = _load(run, changes, device)
     try:
@@ -101,6 +109,20 @@ def restore(
     print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {out}{kept}")
     if failures:
         raise typer.Exit(1)
+
+
+def _extras(given: list[str]) -> dict[str, Path | tuple[float, ...]]:
+    found: dict[str, Path | tuple[float, ...]] = {}
+    for text in given:
+        role, _, value = text.partition("=")
+        if not role or not value or role in found:
+            problem = f"must be such as mask=FOLDER, each role once; given {text!r}"
+            raise SpecError("command", [(("--extras",), problem)])
+        try:
+            found[role] = tuple(float(number) for number in value.split(","))
+        except ValueError:
+            found[role] = Path(value)
+    return found
 
 
 @app.command()

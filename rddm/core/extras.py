@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from rddm.core.errors import ShapeError
+from rddm.core import images
+from rddm.core.errors import DataError, ShapeError
 from rddm.core.kinds import Task
+
+#: Where an extra comes from: an image file, or numbers in [0, 1], one for each channel, the same at every pixel.
+Given = Path | tuple[float, ...]
 
 
 def checked(task: Task, given: Mapping[str, Tensor] | None, images: Tensor) -> dict[str, Tensor]:
@@ -47,3 +52,42 @@ def of(task: Task, example: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def stacked(task: Task, examples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The extras of several examples, (N, K, H, W)."""
     return {role: torch.stack([example[role] for example in examples]) for role in task.extras}
+
+
+def accepted(task: Task) -> dict[str, int]:
+    """What may come with an input, and its channels by role: the task's extras, and the mask of a hole to be cut."""
+    return ({"mask": 1} if task.holed else {}) | dict(task.extras)
+
+
+def read(given: Given, role: str, channels: int, size: tuple[int, ...]) -> Tensor:
+    """An extra (channels, *size) in [0, 1].
+
+    Raises:
+        DataError: the file cannot be read, is of another size, or its channels cannot become these; or there are
+            not as many numbers as channels.
+    """
+    if isinstance(given, Path):
+        array = images.read(given)
+        try:
+            array = images.as_channels(array, channels)
+        except DataError as error:
+            raise DataError(f"{role} {given}: {error}") from error
+        if array.shape[:2] != size:
+            (height, width), (h, w) = size, array.shape[:2]
+            raise DataError(f"{role} {given} is {h}x{w}, and its image {height}x{width}; they must be of one size")
+        return images.to_tensor(array)
+    if len(given) != channels or not all(0 <= number <= 1 for number in given):
+        raise DataError(f"{role} must be {channels} numbers in [0, 1], or an image; given {', '.join(map(str, given))}")
+    return torch.tensor(given).reshape(-1, *[1] * len(size)).expand(-1, *size).clone()
+
+
+def applied(task: Task, image: Tensor, found: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The input that an image (C, *S) in [0, 1] and its extras make, and those that sampling takes.
+
+    Of a task with holes, what is lighter than mid grey in the mask is the hole, and is cut out of the image.
+    """
+    beside = dict(found)
+    if task.holed and "mask" in beside:
+        beside["mask"] = (beside["mask"] > 0.5).to(image)
+        image = torch.where(beside["mask"] > 0, 0.5, image)
+    return image, {role: beside[role] for role in task.extras if role in beside}

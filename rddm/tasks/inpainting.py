@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -30,6 +30,7 @@ class Inpainting(Task):
     """
 
     name: Literal["inpainting"] = "inpainting"
+    holed: ClassVar[bool] = True
     train: Named[Source] = Field(description="a folder, or a source")
     eval: Named[Source] = Field(description="a folder or source that training never sees")
     mask: Named[Mask] = Field(default_factory=lambda: resolve(Mask, "free-form"), description="the shape of the holes")

@@ -24,6 +24,7 @@ class Task(Component):
 
     target_known: ClassVar[bool] = True  # of every single output; else outputs and targets are compared as sets
     from_noise: ClassVar[bool] = False  # whether I_in is 0 for every image, so that images are drawn and none restored
+    holed: ClassVar[bool] = False  # whether inputs are images with a hole of mid grey, which a "mask" cuts in any image
     channels: int = Field(default=3, ge=1, description="channels of the images, 1 for grey, 3 for RGB")
     ndim: Literal[1, 2, 3] = Field(default=2, description="1 for signals, 2 for images, 3 for volumes")
     metrics: tuple[Named[Metric], ...] = Field(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator
@@ -14,40 +14,59 @@ from tqdm import tqdm
 
 from rddm.core import images
 from rddm.core.entity import Entity
-from rddm.core.errors import DataError, OutputError
+from rddm.core.errors import SHOWN, DataError, OutputError
+from rddm.core.extras import Given, accepted, applied, read
 from rddm.core.kinds import Task
 from rddm.core.systems.sample import restore
 
-Job = tuple[Path, Path]  # an image file, and where its result goes
+
+class Job(NamedTuple):
+    """An image file, where its result goes, and its extras by role."""
+
+    source: Path
+    result: Path
+    extras: Mapping[str, Given]
 
 
-def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, resume: bool = False) -> list[Job]:
-    """Every input image with the file its result goes to; reads and writes no pixel.
+def plan(
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    extras: Mapping[str, Given] | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+) -> list[Job]:
+    """Every input image with the file its result goes to, and its extras; reads and writes no pixel.
 
     A file keeps its name under `out`, a folder its inner structure; several folders keep their own names, too.
-    Formats that can be read but not written (GIF, PSD, ...) become PNG. Results in `out` are no inputs, even if it
-    lies in a folder of them.
+    Formats that can be read but not written (GIF, PSD, ...) become PNG. Results in `out` and extras are no inputs,
+    even if they lie in a folder of them.
+
+    Args:
+        extras: by role a folder of images in the structure of `out`, under the names of the inputs but for the
+            suffix; one file, or numbers, for all inputs.
 
     Raises:
-        DataError: an input is missing, or a folder without images.
+        DataError: an input or an extra is missing, all of those are named; or a folder is without images.
         OutputError: `out` is not empty and neither `overwrite` nor `resume` is set, or both are; two inputs would
             become one file; or a result would replace its own input.
     """
-    jobs: list[Job] = []
+    names: dict[tuple[Path, Path], Path] = {}  # of each source and result, without suffix: what extras are found by
+    taken = [out, *(given for given in (extras or {}).values() if isinstance(given, Path))]
     for given in inputs:
         if given.is_dir():
-            base = out / given.resolve().name if len(inputs) > 1 else out
-            results = out.resolve() if given.resolve() in out.resolve().parents else None
-            files = [file for file in images.find(given) if results not in file.resolve().parents]
-            jobs += [(file, base / images.result_name(file.relative_to(given))) for file in files]
+            base = Path(given.resolve().name if len(inputs) > 1 else "")
+            inner = {path.resolve() for path in taken if given.resolve() in path.resolve().parents}
+            for file in images.find(given):
+                if inner.isdisjoint([file.resolve(), *file.resolve().parents]):
+                    name = base / file.relative_to(given)
+                    names[file, out / images.result_name(name)] = name.with_suffix("")
         elif given.is_file():
-            jobs.append((given, out / images.result_name(Path(given.name))))
+            names[given, out / images.result_name(Path(given.name))] = Path(given.stem)
         else:
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
     sources: dict[Path, Path] = {}
-    for source, result in jobs:
-        if sources.get(result) == source:
-            continue
+    for source, result in names:
         if result in sources:
             raise OutputError(f"{source} and {sources[result]} would both become {result}; restore them apart")
         if result.resolve() == source.resolve():
@@ -60,7 +79,38 @@ def plan(inputs: Sequence[Path], out: Path, *, overwrite: bool = False, resume: 
     if out.is_dir() and any(out.iterdir()) and not (overwrite or resume):
         ways = "--resume to keep the results in it and make the others, --overwrite to replace them"
         raise OutputError(f"{out} exists and is not empty; add {ways}, or choose another")
-    return list(dict.fromkeys(jobs))
+    found = _extras(list(names.values()), extras or {})
+    files = {given.resolve() for one in found for given in one.values() if isinstance(given, Path)}
+    if replaced := [result for _, result in names if result.resolve() in files]:
+        raise OutputError(f"{replaced[0]} would replace an extra; choose another --out")
+    return [Job(*files, one) for files, one in zip(names, found, strict=True)]
+
+
+def _extras(names: Sequence[Path], extras: Mapping[str, Given]) -> list[dict[str, Given]]:
+    found: list[dict[str, Given]] = [{} for _ in names]
+    problems = []
+    for role, given in extras.items():
+        if not isinstance(given, Path) or given.is_file():
+            for one in found:
+                one[role] = given
+            continue
+        if not given.exists():
+            raise DataError(f"{role}: {given} is neither a file nor a folder (working directory: {Path.cwd()})")
+        there: dict[Path, Path] = {}
+        for file in images.find(given):
+            name = file.relative_to(given).with_suffix("")
+            if name in there:
+                raise DataError(f"{role}: {there[name]} and {file} have one name; rename or remove one of them")
+            there[name] = file
+        missing = [name.as_posix() for name in names if name not in there]
+        problems += [f"{role} of {name}: not in {given}" for name in missing]
+        for one, name in zip(found, names, strict=True):
+            one |= {role: there[name]} if name in there else {}
+    if problems:
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        message = "images need extras of their own name, whatever the suffix, which are missing:"
+        raise DataError("\n  ".join([message, *problems[:SHOWN], *more]))
+    return found
 
 
 def restore_files(entity: Entity, jobs: Sequence[Job], *, seed: int = 0, batch: int = 1, **options: Any) -> list[str]:
@@ -73,9 +123,11 @@ def restore_files(entity: Entity, jobs: Sequence[Job], *, seed: int = 0, batch: 
         options: for `restore`: steps, eta, sampler, tile, overlap.
 
     Raises:
+        DataError: the extras are not those that the task takes, before anything is restored.
         OutputError: the disk takes no more; SpecError: as `restore`.
         KeyboardInterrupt: after Ctrl-C, telling how many are done.
     """
+    _check_roles(entity[Task], jobs)
     failures: list[str] = []
     shown, done = sys.stderr.isatty(), 0
     options |= {"progress": shown}
@@ -91,37 +143,53 @@ def restore_files(entity: Entity, jobs: Sequence[Job], *, seed: int = 0, batch: 
     return failures
 
 
+def _check_roles(task: Task, jobs: Sequence[Job]) -> None:
+    given = sorted({role for job in jobs for role in job.extras})
+    takes, needs = accepted(task), set(task.extras)
+    if jobs and not needs <= set(given) <= set(takes):
+        said = [f"{role} (channels: {n}{'' if role in needs else ', if wanted'})" for role, n in takes.items()]
+        raise DataError(
+            f"inputs of the task {task.name!r} come with "
+            + (f"{', '.join(said)}: add --extras {next(iter(takes))}=FOLDER" if takes else "no extras")
+            + f"; given {', '.join(given) or 'none'}"
+        )
+
+
 def _batches(jobs: Sequence[Job], most: int) -> list[Sequence[Job]]:
     # models see a number of channels of their own, so that equal size is all that images need to go together
     groups: dict[object, list[Job]] = {}
     for job in jobs:
         try:
-            key: object = images.size(job[0]) if most > 1 else job
+            key: object = images.size(job.source) if most > 1 else job[:2]
         except DataError:  # told when it is read
-            key = job
+            key = job[:2]
         groups.setdefault(key, []).append(job)
     return [group[i : i + most] for group in groups.values() for i in range(0, len(group), most)]
 
 
 def _outcomes(entity: Entity, batch: Sequence[Job], seed: int, options: dict[str, Any]) -> Iterator[str | None]:
     # of each job: None when its result is written, or what went wrong
-    read = []
-    for source, result in batch:
+    task, ready = entity[Task], []
+    for source, result, extras in batch:
         try:
-            read.append((source, result, *images.for_model(images.read(source), entity[Task].channels)))
+            image, rest = images.for_model(images.read(source), task.channels)
+            size = tuple(image.shape[1:])
+            beside = {role: read(given, role, accepted(task)[role], size) for role, given in extras.items()}
+            ready.append((source, result, rest, *applied(task, image, beside)))
         except DataError as error:
             yield str(error)
         except MemoryError as error:
             yield f"{source}: too large for the memory: {error}"
-    if not read:
+    if not ready:
         return
     try:
-        inputs = torch.stack([image for *_, image, _ in read])
-        outputs = restore(entity, inputs, generator=Generator().manual_seed(seed), **options)
+        inputs = torch.stack([image for *_, image, _ in ready])
+        stacked = {role: torch.stack([beside[role] for *_, beside in ready]) for role in task.extras}
+        outputs = restore(entity, inputs, generator=Generator().manual_seed(seed), extras=stacked, **options)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        for source, *_ in read:
+        for source, *_ in ready:
             yield f"{source}: too large for the memory, try a smaller --tile or --batch: {error}"
         return
-    for (_, result, _, rest), output in zip(read, outputs, strict=True):
+    for (_, result, rest, *_), output in zip(ready, outputs, strict=True):
         images.write(result, images.from_model(output, rest))
         yield None
