@@ -15,7 +15,7 @@ from rddm.core.entity import Entity
 from rddm.core.kinds import Backbone, Sampler, Schedule, Task
 from rddm.core.network import Network
 from rddm.core.process import Path
-from rddm.core.systems.sample import trajectory
+from rddm.core.systems.trajectory import trajectory
 
 T = 100_000  # so that rows are closer than steps even where bbar rises like sqrt(t)
 BETAS = {"T": T, "beta_start": 1e-4 * 1000 / T, "beta_end": 0.02 * 1000 / T}

@@ -25,6 +25,7 @@ LAYERS = [
     ["core.entity", "core.spec", "core.network", "core.extras", "core.metrics"],
     ["core.data", "core.checkpoint", "core.log", "core.schema", "core.systems.launch"],
     ["core.systems.tiles"],
+    ["core.systems.trajectory"],
     ["core.systems.sample"],
     ["core.systems.evaluate", "core.systems.dependence", "core.systems.profile", "core.systems.restore_files"],
     ["core.pictures", "core.systems.train", "core.systems.check"],

@@ -31,7 +31,7 @@ from rddm.core.errors import SpecError
 from rddm.core.kinds import Sampler
 from rddm.core.network import Network
 from rddm.core.process import Path as ProcessPath
-from rddm.core.systems.sample import trajectory
+from rddm.core.systems.trajectory import trajectory
 from rddm.grids.spaced import Spaced
 from rddm.schedules.ddim import DDIM
 from rddm.schedules.power import Power

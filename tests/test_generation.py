@@ -16,7 +16,7 @@ from rddm import DataError, ShapeError, SpecError
 from rddm.core.data import seeded
 from rddm.core.kinds import Task
 from rddm.core.network import Network
-from rddm.core.systems.sample import trajectory
+from rddm.core.systems.trajectory import trajectory
 from rddm.metrics.swd import SWD
 from rddm.sources.arrays import Arrays
 
@@ -232,7 +232,7 @@ def test_floats_that_are_no_image_are_refused_one_by_one_with_their_span(tmp_pat
         ({"image": np.zeros((2, 4, 4), np.uint8)}, r"holds \['image'\]; name the array of the clean images 'target'"),
         (
             {"target": np.zeros((2, 4, 4), np.uint8), "input": np.zeros((2, 4, 5), np.uint8)},
-            "must have one N, H and W; given",
+            "must have one N and size; given",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from rddm.core import registry
 from rddm.core.entity import Entity
 from rddm.core.kinds import Grid
 from rddm.core.process import Path, spread
-from rddm.core.systems.sample import itinerary
+from rddm.core.systems.trajectory import itinerary
 from rddm.grids.arc_length import ArcLength
 from rddm.grids.power import Power
 from rddm.grids.times import Times

@@ -22,8 +22,8 @@ from rddm.core.kinds import Sampler, Schedule, Solver
 from rddm.core.network import Network
 from rddm.core.process import Path
 from rddm.core.spec import Training
-from rddm.core.systems.sample import itinerary
 from rddm.core.systems.train import losses
+from rddm.core.systems.trajectory import itinerary
 from rddm.grids.arc_length import ArcLength
 from rddm.routes.curve import Curve
 from rddm.routes.noise_first import NoiseFirst

@@ -21,7 +21,7 @@ from rddm.cli import app
 from rddm.core import registry
 from rddm.core.images import to_array
 from rddm.core.kinds import Schedule
-from rddm.core.systems.sample import itinerary
+from rddm.core.systems.trajectory import itinerary
 from rddm.plots import route, schedule, trajectory
 from rddm.plots.figure import figure
 from rddm.schedules.power import Power

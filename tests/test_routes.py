@@ -17,7 +17,7 @@ from rddm.core.heads import encode
 from rddm.core.kinds import Grid, Route, Sampler, Schedule, Solver, Task
 from rddm.core.network import Network
 from rddm.core.process import Prediction, forward
-from rddm.core.systems.sample import itinerary, trajectory
+from rddm.core.systems.trajectory import itinerary, trajectory
 from rddm.grids.arc_length import ArcLength
 from rddm.grids.times import Times
 from rddm.routes.curve import Curve

@@ -14,7 +14,8 @@ from rddm.core import registry
 from rddm.core.kinds import Backbone, Sampler
 from rddm.core.network import Network
 from rddm.core.process import Path
-from rddm.core.systems.sample import another_sampler, trajectory
+from rddm.core.systems.sample import another_sampler
+from rddm.core.systems.trajectory import trajectory
 from rddm.grids.uniform import Uniform
 from rddm.samplers.auto import Auto
 from rddm.samplers.bridge import Bridge

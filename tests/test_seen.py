@@ -111,7 +111,7 @@ def test_clipping_keeps_the_image_in_range_and_can_be_left_out():
         trainer = trainer_of(SMRes(steps=1, clip=clip), Power(beta_T2=0))
         with torch.no_grad():
             spy(trainer).value.fill_(-1.0)  # residual -1 at I_in = 1: the clean image would be 2
-        from rddm.core.systems.sample import trajectory
+        from rddm.core.systems.trajectory import trajectory
 
         with torch.inference_mode():
             assert next(iter(trajectory(trainer, torch.ones(1, 3, 2, 2)))).x.max() == top

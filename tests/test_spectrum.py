@@ -12,8 +12,8 @@ import rddm
 from rddm import SpecError
 from rddm.core.heads import RES, clip_residual
 from rddm.core.process import Path, Prediction, forward
-from rddm.core.systems.sample import trajectory
 from rddm.core.systems.train import losses
+from rddm.core.systems.trajectory import trajectory
 from rddm.samplers.sm_res import SMRes
 from rddm.schedules.cold_blur import ColdBlur
 from rddm.schedules.interpolant import Interpolant

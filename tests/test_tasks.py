@@ -22,8 +22,8 @@ from rddm.core.network import Network
 from rddm.core.spec import Training
 from rddm.core.systems.dependence import path_dependence
 from rddm.core.systems.evaluate import results, sets
-from rddm.core.systems.sample import trajectory
 from rddm.core.systems.train import losses
+from rddm.core.systems.trajectory import trajectory
 from rddm.masks.centre import Centre
 from rddm.masks.files import Files
 from rddm.masks.half import Half

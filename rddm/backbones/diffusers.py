@@ -30,6 +30,7 @@ class Diffusers(Backbone):
     """
 
     name: Literal["diffusers"] = "diffusers"
+    ndim: Literal[2] = Field(default=2, description="images only")
     model: Literal["UNet2DModel"] = Field(
         default="UNet2DModel", description="the class; those that see text or classes cannot be used"
     )

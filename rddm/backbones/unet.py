@@ -6,10 +6,10 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from timm.layers.std_conv import StdConv2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rddm.backbones._dims import CONV, STD_CONV
 from rddm.backbones._time import TimeEmbedding
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone, Positive
@@ -21,10 +21,11 @@ HEADS, HEAD_WIDTH = 4, 32  # of every attention
 class UNet(Backbone):
     """The paper's U-Net: at its defaults 36.26 M parameters, and 117.5 GMAC at 256x256 with 6 input channels.
 
-    Level i works at 1 / 2^i of the size. Attention is linear in the number of pixels on every level, and full in
-    the middle only. Multiply-accumulates count convolutions and linear layers. With `decoders: 2` the encoder and
-    the middle are shared by two decoders, each of which gives half of the output channels, in order: the paper's
-    "1-Net, shared encoder". The first of them sees the middle alone, the second has the skips.
+    Level i works at 1 / 2^i of the size; `ndim` makes it one for signals or volumes. Attention is linear in the number
+    of pixels on every level, and full in the middle only. Multiply-accumulates count convolutions and linear layers.
+    With `decoders: 2` the encoder and the middle are shared by two decoders, each of which gives half of the output
+    channels, in order: the paper's "1-Net, shared encoder". The first of them sees the middle alone, the second has the
+    skips.
 
     Raises:
         SpecError: the output channels cannot be shared out equally.
@@ -51,29 +52,22 @@ class UNet(Backbone):
             )
             raise SpecError("backbone", [(("decoders",), problem)])
         skips = (True,) if self.decoders == 1 else (False, True)
-        return UNetModule(self.width, self.multipliers, skips, in_chans, out_chans, times)
+        return UNetModule(self, skips, in_chans, out_chans, times)
 
 
 class UNetModule(nn.Module):
-    """x (B, in_chans, H, W) and time (B, times) -> (B, out_chans, H, W); a decoder for each of `skips`."""
+    """x (B, in_chans, *S) and time (B, times) -> (B, out_chans, *S); a decoder for each of `skips`."""
 
-    def __init__(
-        self,
-        width: int,
-        multipliers: tuple[int, ...],
-        skips: tuple[bool, ...],
-        in_chans: int,
-        out_chans: int,
-        times: int,
-    ) -> None:
+    def __init__(self, recipe: UNet, skips: tuple[bool, ...], in_chans: int, out_chans: int, times: int) -> None:
         super().__init__()
-        chans = [width, *(width * multiplier for multiplier in multipliers)]
-        embed, last = 4 * width, len(multipliers) - 1
+        width, n = recipe.width, recipe.ndim
+        chans = [width, *(width * multiplier for multiplier in recipe.multipliers)]
+        embed, last = 4 * width, len(recipe.multipliers) - 1
         self.time = TimeEmbedding(times, width, embed)
-        self.stem = nn.Conv2d(in_chans, width, 7, padding=3)
-        self.down = nn.ModuleList(Down(chans[i], chans[i + 1], embed, i < last) for i in range(last + 1))
-        self.middle = Middle(chans[-1], embed)
-        self.decoders = nn.ModuleList(Decoder(chans, out_chans // len(skips), embed, each) for each in skips)
+        self.stem = CONV[n](in_chans, width, 7, padding=3)
+        self.down = nn.ModuleList(Down(chans[i], chans[i + 1], embed, i < last, n) for i in range(last + 1))
+        self.middle = Middle(chans[-1], embed, n)
+        self.decoders = nn.ModuleList(Decoder(chans, out_chans // len(skips), embed, each, n) for each in skips)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         emb = self.time(time)
@@ -89,13 +83,13 @@ class UNetModule(nn.Module):
 class Down(nn.Module):
     """Two blocks, attention, half the size (the same on the last level): x -> next x and two skips."""
 
-    def __init__(self, chans: int, out_chans: int, embed: int, halve: bool) -> None:
+    def __init__(self, chans: int, out_chans: int, embed: int, halve: bool, ndim: int) -> None:
         super().__init__()
-        self.first = ResBlock(chans, chans, embed)
-        self.second = ResBlock(chans, chans, embed)
+        self.first = ResBlock(chans, chans, embed, ndim)
+        self.second = ResBlock(chans, chans, embed, ndim)
         self.attention = LinearAttention(chans)
         kernel, stride = (4, 2) if halve else (3, 1)
-        self.resize = nn.Conv2d(chans, out_chans, kernel, stride, padding=1)
+        self.resize = CONV[ndim](chans, out_chans, kernel, stride, padding=1)
 
     def forward(self, x: Tensor, emb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         first = self.first(x, emb)
@@ -106,11 +100,11 @@ class Down(nn.Module):
 class Middle(nn.Module):
     """Block, full attention, block."""
 
-    def __init__(self, chans: int, embed: int) -> None:
+    def __init__(self, chans: int, embed: int, ndim: int) -> None:
         super().__init__()
-        self.first = ResBlock(chans, chans, embed)
+        self.first = ResBlock(chans, chans, embed, ndim)
         self.attention = FullAttention(chans)
-        self.second = ResBlock(chans, chans, embed)
+        self.second = ResBlock(chans, chans, embed, ndim)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         y: Tensor = self.second(self.attention(self.first(x, emb)), emb)
@@ -123,13 +117,13 @@ class Decoder(nn.Module):
     `skips` are the stem's output and two of each level, in order; a decoder without skips leaves them alone.
     """
 
-    def __init__(self, chans: list[int], out_chans: int, embed: int, skips: bool) -> None:
+    def __init__(self, chans: list[int], out_chans: int, embed: int, skips: bool, ndim: int) -> None:
         super().__init__()
         self.skips = skips
         last = len(chans) - 2
-        self.up = nn.ModuleList(Up(chans[i + 1], chans[i], embed, i > 0, skips) for i in range(last, -1, -1))
-        self.final = ResBlock((1 + skips) * chans[0], chans[0], embed)
-        self.head = nn.Conv2d(chans[0], out_chans, 1)
+        self.up = nn.ModuleList(Up(chans[i + 1], chans[i], embed, i > 0, skips, ndim) for i in range(last, -1, -1))
+        self.final = ResBlock((1 + skips) * chans[0], chans[0], embed, ndim)
+        self.head = CONV[ndim](chans[0], out_chans, 1)
 
     def forward(self, x: Tensor, emb: Tensor, skips: list[Tensor]) -> Tensor:
         stack = list(skips) if self.skips else []
@@ -142,14 +136,14 @@ class Decoder(nn.Module):
 class Up(nn.Module):
     """The mirror of Down, whose skips it takes: two blocks, attention, twice the size (the same on the last)."""
 
-    def __init__(self, chans: int, out_chans: int, embed: int, double: bool, skips: bool) -> None:
+    def __init__(self, chans: int, out_chans: int, embed: int, double: bool, skips: bool, ndim: int) -> None:
         super().__init__()
         joined = chans + out_chans if skips else chans
-        self.first = ResBlock(joined, chans, embed)
-        self.second = ResBlock(joined, chans, embed)
+        self.first = ResBlock(joined, chans, embed, ndim)
+        self.second = ResBlock(joined, chans, embed, ndim)
         self.attention = LinearAttention(chans)
         self.resize = nn.Upsample(scale_factor=2.0, mode="nearest") if double else nn.Identity()
-        self.conv = nn.Conv2d(chans, out_chans, 3, padding=1)
+        self.conv = CONV[ndim](chans, out_chans, 3, padding=1)
 
     def forward(self, x: Tensor, emb: Tensor, stack: list[Tensor]) -> Tensor:
         x = self.first(_join(x, stack), emb)
@@ -168,17 +162,18 @@ class ResBlock(nn.Module):
     The convolutions' weights are standardised, for each output channel: Qiao et al. 2019 (arXiv 1903.10520).
     """
 
-    def __init__(self, chans: int, out_chans: int, embed: int) -> None:
+    def __init__(self, chans: int, out_chans: int, embed: int, ndim: int) -> None:
         super().__init__()
         self.modulation = nn.Linear(embed, 2 * out_chans)
-        self.conv1 = StdConv2d(chans, out_chans, 3, bias=True, eps=1e-5)
+        self.conv1 = STD_CONV[ndim](chans, out_chans, 3, padding=1)
         self.norm1 = nn.GroupNorm(GROUPS, out_chans)
-        self.conv2 = StdConv2d(out_chans, out_chans, 3, bias=True, eps=1e-5)
+        self.conv2 = STD_CONV[ndim](out_chans, out_chans, 3, padding=1)
         self.norm2 = nn.GroupNorm(GROUPS, out_chans)
-        self.skip = nn.Conv2d(chans, out_chans, 1) if chans != out_chans else nn.Identity()
+        self.skip = CONV[ndim](chans, out_chans, 1) if chans != out_chans else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        scale, shift = self.modulation(F.silu(emb))[..., None, None].chunk(2, dim=1)  # (B, C, 1, 1)
+        modulation = self.modulation(F.silu(emb)).reshape(emb.shape[0], -1, *[1] * (x.ndim - 2))
+        scale, shift = modulation.chunk(2, dim=1)  # (B, C, 1, ..)
         y = F.silu(self.norm1(self.conv1(x)) * (1 + scale) + shift)
         y = F.silu(self.norm2(self.conv2(y)))
         out: Tensor = y + self.skip(x)

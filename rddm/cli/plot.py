@@ -79,7 +79,7 @@ def route(
     from rddm.core.entity import Entity
     from rddm.core.kinds import Grid, Route, Sampler
     from rddm.core.named import resolve
-    from rddm.core.systems.sample import itinerary
+    from rddm.core.systems.trajectory import itinerary
     from rddm.plots.route import draw
 
     own = _schedule(schedule)
@@ -141,7 +141,10 @@ def trajectory(
     elif image is not None:
         raise SpecError("command", [(("IMAGE",), f"task {task.name!r} draws images from noise; give none")])
     else:
-        x_in, generator = torch.zeros(1, task.channels, *(shape or trainer[Training].crop_size)), seeded(seed, 3, 0)
+        x_in, generator = (
+            torch.zeros(1, task.channels, *(shape or trainer[Training].crop_size(task.ndim))),
+            seeded(seed, 3, 0),
+        )
     x_in = x_in.to(next(trainer[Network].parameters()).device)
     draw(trainer, x_in, out, generator=generator, columns=columns, steps=steps, eta=eta)
     print(f"picture  {out}")

@@ -13,7 +13,7 @@ from rddm.core.heads import clipped, decode
 from rddm.core.kinds import Sampler, Schedule, Solver
 from rddm.core.named import resolve
 from rddm.core.process import Node, Prediction, forward
-from rddm.core.systems.sample import itinerary
+from rddm.core.systems.trajectory import itinerary
 
 try:
     from diffusers import ConfigMixin, SchedulerMixin

@@ -19,7 +19,7 @@ from rddm.core.spec import Training
 
 
 class Batch(TypedDict):
-    """Images (B, C, H, W) in [0, 1], those beside target and input by role, and problems met while reading them."""
+    """Images (B, C, *S) in [0, 1], those beside target and input by role, and problems met while reading them."""
 
     target: Tensor
     input: Tensor
@@ -43,7 +43,7 @@ class Examples(Dataset[Any]):
     """
 
     def __init__(self, task: Task, training: Training) -> None:
-        self.task, self.training = task, training
+        self.task, self.training, self.size = task, training, training.crop_size(task.ndim)
         self.records: Records = task.train_records()
         self._check_sizes()
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
@@ -57,7 +57,7 @@ class Examples(Dataset[Any]):
         for shift in range(count):
             index = int(self._order[1][(place + shift) % count])
             try:
-                example = self.task.example(self.records[index], self.training.crop_size, seeded(seed, 1, number))
+                example = self.task.example(self.records[index], self.size, seeded(seed, 1, number))
             except DataError as error:
                 problems.append(f"{self.records.names[index]}: {error}")
                 continue
@@ -65,22 +65,25 @@ class Examples(Dataset[Any]):
         raise DataError(f"none of the {count} training images can be read; the first: {problems[0]}")
 
     def _check_sizes(self) -> None:
-        height, width = self.training.crop_size
         sizes = self.records.sizes()
+        if odd := [size for size in sizes if size is not None and len(size) != len(self.size)]:
+            kind = {1: "signals", 2: "images", 3: "volumes"}[len(self.size)]
+            raise DataError(f"task.ndim says {kind}, and the source gives examples of size {odd[0]}")
         small = [
-            f"{name} ({size[0]}x{size[1]})"
+            f"{name} ({'x'.join(map(str, size))})"
             for name, size in zip(self.records.names, sizes, strict=True)
-            if size is not None and (size[0] < height or size[1] < width)
+            if size is not None and any(side < want for side, want in zip(size, self.size, strict=True))
         ]
         if small:
+            crop = "x".join(map(str, self.size))
             largest = min(min(size) for size in sizes if size is not None)
             raise DataError(
-                f"{len(small)} of {len(sizes)} training images are smaller than the crop {height}x{width}:"
+                f"{len(small)} of {len(sizes)} training images are smaller than the crop {crop}:"
                 f" {', '.join(small[:5])}. Remove them, or set training.crop to at most {largest}"
             )
 
 
-def evaluation_crops(task: Task, size: tuple[int, int], limit: int | None = None) -> list[dict[str, Tensor]]:
+def evaluation_crops(task: Task, size: tuple[int, ...], limit: int | None = None) -> list[dict[str, Tensor]]:
     """The first `limit` evaluation examples (all by default) cut to a size, the same ones every time.
 
     What is drawn for one depends on its name alone. One that cannot be read is left out with a warning.

@@ -1,35 +1,34 @@
 """Image files as arrays (H, W, C), and arrays as tensors (C, H, W).
 
-C is 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA). Values are uint8, uint16, or float32 in [0, 1]. Colour profiles
-are ignored.
+C is 1 (grey), 2 (grey, alpha), 3 (RGB), 4 (RGBA), or any other in TIFF and .npy. Values are uint8, uint16, or float32
+in [0, 1]. Colour profiles are ignored.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import sys
 import warnings
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
-from PIL.PngImagePlugin import putchunk
 
+from rddm.core import arrays
+from rddm.core.arrays import Array as Array
 from rddm.core.errors import DataError, OutputError, ShapeError
 from rddm.core.files import fresh_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Array = np.ndarray[Any, Any]
 _Dtype = type[np.uint8] | type[np.uint16]
 
 _WRITE = {  # the modes that hold images of 1, 2, 3 and 4 channels
@@ -50,12 +49,13 @@ def _formats() -> dict[str, str]:
 
 def suffixes() -> frozenset[str]:
     """The endings of the files that `find` takes for images, in lower case."""
-    return frozenset(_formats())
+    return frozenset((*_formats(), ".npy"))
 
 
 @cache
 def _writable() -> dict[str, str]:
-    return {suffix: form for suffix, form in _formats().items() if form in _WRITE and form in Image.SAVE}
+    formats = {suffix: form for suffix, form in _formats().items() if form in _WRITE and form in Image.SAVE}
+    return formats | {".npy": "npy"}
 
 
 def result_name(path: Path) -> Path:
@@ -83,50 +83,74 @@ def find(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         paths = (Path(root, name) for name in files if not name.startswith("."))
-        found += (path for path in paths if path.suffix.lower() in _formats())
+        found += (path for path in paths if path.suffix.lower() in suffixes())
     if not found:
-        allowed = " ".join(sorted(_formats()))
+        allowed = " ".join(sorted(suffixes()))
         raise DataError(f"no images in {folder} or below; give a folder that holds files named {allowed}")
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
-def read(path: Path) -> Array:
+def read(path: Path, file: BinaryIO | None = None) -> Array:
     """The pixels (H, W, C) of an image file, upright as its EXIF says; of an animation, the first frame.
 
-    uint16 from 16-bit PNG and TIFF, and from 16-bit grey in other formats; float32 from floating point grey in
-    [0, 1] (TIFF, PFM); else uint8. Palettes, CMYK, YCbCr and LAB become RGB, with alpha if they have transparency.
-    Raises DataError for whatever cannot be read, and for more pixels than PIL.Image.MAX_IMAGE_PIXELS.
+    uint16 from 16-bit PNG, TIFF and .npy, and from 16-bit grey in other formats; float32 from floating point in
+    [0, 1] (TIFF, PFM, .npy); else uint8. Palettes, CMYK, YCbCr and LAB become RGB, with alpha if they have
+    transparency. `file` is what is read if it is no file of its own, such as a part of an archive; `path` names it.
+    Raises DataError for whatever cannot be read, and for more pixels than `max_pixels`.
     """
-    with _opened(path) as (image, turn):
+    with _opened(path, file) as opened:
+        if found := _found(opened):
+            return _upright(found.pixels(), found.turn)
+        image, turn = _pillow(opened)
         args = image.tile[0].args if image.tile and image.format in ("PNG", "TIFF") else ""
         raw = args[0] if isinstance(args, tuple) else args or ""
         # The raw mode RGBA gives the four bytes of 16-bit grey and alpha as they are.
         array = _decoded(image, "RGBA").view(">u2").astype(np.uint16) if raw == "LA;16B" else _pixels(image)
         if raw[:-1] in ("RGB;16", "RGBA;16"):
-            with _opened(path) as (again, _):
-                array = array.astype(np.uint16) << np.uint16(8) | _decoded(again, raw[:-1] + _OTHER[raw[-1]])
-    array = array.swapaxes(0, 1) if turn in (5, 6, 7, 8) else array
-    return np.ascontiguousarray(array[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1])
+            again, _ = _pillow(opened)
+            array = array.astype(np.uint16) << np.uint16(8) | _decoded(again, raw[:-1] + _OTHER[raw[-1]])
+        return _upright(array, turn)
 
 
-def size(path: Path) -> tuple[int, int]:
+def size(path: Path, file: BinaryIO | None = None) -> tuple[int, int]:
     """(H, W) of what `read` gives, from the file's header alone; DataError likewise."""
-    with _opened(path) as (image, turn):
-        return image.size if turn in (5, 6, 7, 8) else (image.height, image.width)
+    with _opened(path, file) as opened:
+        if found := _found(opened):
+            (height, width), turn = found.size, found.turn
+        else:
+            image, turn = _pillow(opened)
+            width, height = image.size
+        return (width, height) if turn in (5, 6, 7, 8) else (height, width)
+
+
+def max_pixels() -> int | None:
+    """How many pixels an image may have; more may be a mistake, or a file made to fill the memory.
+
+    The environment variable RDDM_MAX_PIXELS says it, else PIL.Image.MAX_IMAGE_PIXELS, 89 478 485 by default; None
+    is without limit. Raises DataError where the variable holds no number.
+    """
+    if text := os.environ.get("RDDM_MAX_PIXELS"):
+        if not text.isdecimal() or not int(text):
+            raise DataError(f"the environment variable RDDM_MAX_PIXELS must be a number of pixels; given {text!r}")
+        Image.MAX_IMAGE_PIXELS = int(text)
+    return Image.MAX_IMAGE_PIXELS
 
 
 def write(path: Path, array: Array) -> None:
     """Writes (H, W, C), uint8 or uint16, in the format that the suffix names, whole or not at all.
 
-    PNG and TIFF keep 16 bits, others get 8. BMP, JPEG and PPM get no alpha; QOI and WebP, and AVIF and 16-bit TIFF
-    with alpha, hold grey as RGB. Lossy formats have quality 95. Missing folders are made, a file of that name replaced.
+    PNG, TIFF and .npy keep 16 bits, others get 8. TIFF and .npy take any C. BMP, JPEG and PPM get no alpha; QOI and
+    WebP, and AVIF and 16-bit TIFF with alpha, hold grey as RGB. Lossy formats have quality 95. Missing folders are
+    made, a file of that name replaced.
     Raises OutputError where it cannot be written, ShapeError for another array.
     """
     form = _writable().get(path.suffix.lower())
     if form is None:
         raise OutputError(f"cannot write {path}: images are written to files named {' '.join(sorted(_writable()))}")
-    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4) or array.dtype not in (np.uint8, np.uint16):
-        raise ShapeError(f"an image is (H, W, 1 to 4), uint8 or uint16; given {array.shape}, {array.dtype}")
+    most = 4 if form not in ("TIFF", "npy") else np.inf
+    if array.ndim != 3 or not 1 <= array.shape[2] <= most or array.dtype not in (np.uint8, np.uint16):
+        allowed = "(H, W, 1 to 4), in .tif and .npy (H, W, C), uint8 or uint16"
+        raise ShapeError(f"an image is {allowed}; given {array.shape}, {array.dtype}")
     try:
         with fresh_file(path) as draft:
             _encode(draft, array, form)
@@ -135,13 +159,13 @@ def write(path: Path, array: Array) -> None:
 
 
 def to_tensor(array: Array) -> Tensor:
-    """(H, W, C) as float32 (C, H, W) in [0, 1], copied."""
+    """(*S, C) as float32 (C, *S) in [0, 1], copied."""
     import torch
 
     if array.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
         raise DataError(f"an image must be uint8, uint16 or floating point in [0, 1]; given {array.dtype}")
     scale = np.float32(np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1)
-    return torch.from_numpy(np.moveaxis(array, 2, 0).astype(np.float32, order="C") / scale)
+    return torch.from_numpy(np.moveaxis(array, -1, 0).astype(np.float32, order="C") / scale)
 
 
 def to_array(tensor: Tensor, dtype: _Dtype = np.uint8) -> Array:
@@ -158,7 +182,7 @@ def as_channels(array: Array, channels: int) -> Array:
     Grey becomes RGB by repetition, RGB grey by the luma of ITU-R 601, 0.299 R + 0.587 G + 0.114 B; alpha is dropped.
     Raises DataError for any other change.
     """
-    have = array.shape[2]
+    have = array.shape[-1]
     if have == channels:
         return array
     if channels not in (1, 3) or have not in (1, 2, 3, 4):
@@ -166,7 +190,7 @@ def as_channels(array: Array, channels: int) -> Array:
         raise DataError(f"{message}: give other images, or set channels to {have}")
     colours = array[..., : 1 if have < 3 else 3]
     if channels == 3 or have < 3:
-        return np.repeat(colours, channels // colours.shape[2], axis=2)
+        return np.repeat(colours, channels // colours.shape[-1], axis=-1)
     luma: Array = colours @ np.array((19595, 38470, 7471)) / 65536  # Pillow's integers, exact in float64
     luma = (luma if array.dtype.kind == "f" else np.floor(luma + 0.5)).astype(array.dtype)
     return luma[..., None]
@@ -201,19 +225,39 @@ def from_model(tensor: Tensor, rest: Rest) -> Array:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[ImageFile.ImageFile, int]]:
+def _opened(path: Path, file: BinaryIO | None) -> Iterator[BinaryIO]:
+    limit = max_pixels()
     try:
-        with warnings.catch_warnings(), open(path, "rb") as file:
+        with warnings.catch_warnings(), open(path, "rb") if file is None else nullcontext(file) as opened:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(file, formats=sorted(set(_formats().values())))
-            # Pillow turns a TIFF upright itself. Of a PNG, its getexif would decode the pixels to look behind them.
-            turn = 1 if image.format == "TIFF" else Image.Image.getexif(image).get(Tag.Orientation, 1)
-            yield image, turn
+            yield opened
     except Exception as error:  # a damaged file makes decoders raise anything
-        unknown = isinstance(error, UnidentifiedImageError) and "not an image, or of a kind that is not supported"
-        cause = unknown or getattr(error, "strerror", None) or str(error) or repr(error)
+        cause = getattr(error, "strerror", None) or str(error) or repr(error)
+        if isinstance(error, UnidentifiedImageError):
+            cause = "not an image, or of a kind that is not supported"
+        elif isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+            cause = f"more than {limit} pixels; if it is sound, set the environment variable RDDM_MAX_PIXELS, else"
         raise DataError(f"cannot read {path} as an image: {cause}; repair, replace or remove it") from error
+
+
+def _found(file: BinaryIO) -> arrays.Found | None:
+    found, limit = arrays.found(file), max_pixels()
+    if found and limit and prod(found.size) > limit:
+        raise Image.DecompressionBombError
+    return found
+
+
+def _pillow(file: BinaryIO) -> tuple[ImageFile.ImageFile, int]:
+    file.seek(0)
+    image = Image.open(file, formats=sorted(set(_formats().values())))
+    # Pillow turns a TIFF upright itself. Of a PNG, its getexif would decode the pixels to look behind them.
+    return image, 1 if image.format == "TIFF" else Image.Image.getexif(image).get(Tag.Orientation, 1)
+
+
+def _upright(array: Array, turn: int) -> Array:
+    array = array.swapaxes(0, 1) if turn in (5, 6, 7, 8) else array
+    return np.ascontiguousarray(array[:: -1 if turn in (3, 4, 7, 8) else 1, :: -1 if turn in (2, 3, 6, 7) else 1])
 
 
 def _decoded(image: ImageFile.ImageFile, raw: str) -> Array:
@@ -222,16 +266,13 @@ def _decoded(image: ImageFile.ImageFile, raw: str) -> Array:
 
 
 def _pixels(image: ImageFile.ImageFile) -> Array:
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(Tag.PlanarConfiguration) == 2 and max(tags.get(Tag.BitsPerSample, (8,))) > 8:
-        raise ValueError("16-bit TIFF in separate planes is not supported, save it interleaved")
     if image.mode == "F" or image.mode.startswith("I"):
         array = np.asarray(image)[..., None]
         dtype, top = (np.float32, 1) if image.mode == "F" else (np.uint16, 65535)
-        if not (array.min() >= 0 and array.max() <= top):
-            raise ValueError(f"values from {array.min()} to {array.max()}, allowed are 0 to {top}")
+        arrays.check_range(array, top)
         # Pillow leaves TIFF whose 0 is white as it is, unlike that of 8 bits.
-        return (top - array if tags.get(Tag.PhotometricInterpretation) == 0 else array).astype(dtype)
+        white = getattr(image, "tag_v2", {}).get(Tag.PhotometricInterpretation) == 0
+        return (top - array if white else array).astype(dtype)
     if image.mode == "LAB":
         lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return np.asarray(ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB"))
@@ -241,24 +282,17 @@ def _pixels(image: ImageFile.ImageFile) -> Array:
 
 
 def _encode(path: Path, array: Array, form: str) -> None:
-    height, width, channels = array.shape
+    channels = array.shape[2]
+    if form == "npy":
+        np.save(path, array, allow_pickle=False)
+        return
     if array.dtype == np.uint16 and form not in ("PNG", "TIFF"):
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if array.dtype == np.uint8 or channels == 1:
+    if channels <= 4 and (array.dtype == np.uint8 or channels == 1):
         mode = _WRITE[form][channels - 1] if array.dtype == np.uint8 else "I;16"
         image = Image.fromarray(np.ascontiguousarray(array if channels > 1 else array[..., 0]))
         (image if image.mode == mode else image.convert(mode)).save(path, form, quality=95)
     elif form == "TIFF":
-        import tifffile
-
-        array = array[..., [0, 0, 0, 1]] if channels == 2 else array  # Pillow cannot read grey with alpha
-        extra = None if channels == 3 else ["unassalpha"]
-        tifffile.imwrite(path, array, photometric="rgb", planarconfig="contig", extrasamples=extra, metadata=None)
+        arrays.write_tiff(path, array)
     else:
-        rows = array.astype(">u2", order="C").view(np.uint8).reshape(height, -1)
-        rows[:, 2 * channels :] -= rows[:, : -2 * channels].copy()  # PNG filter 1: the difference to the left
-        with open(path, "wb") as file:
-            file.write(b"\x89PNG\r\n\x1a\n")
-            putchunk(file, b"IHDR", struct.pack(">2I5B", width, height, 16, (4, 2, 6)[channels - 2], 0, 0, 0))
-            putchunk(file, b"IDAT", zlib.compress(np.pad(rows, ((0, 0), (1, 0)), constant_values=1).tobytes()))
-            putchunk(file, b"IEND", b"")
+        arrays.write_png(path, array)

@@ -34,8 +34,8 @@ class Training(Model):
     steps: Positive = 2000
     batch_size: Positive = Field(default=8, description="examples per process and forward pass")
     accumulate: Positive = Field(default=1, description="forward passes per optimizer step")
-    crop: Positive | tuple[Positive, Positive] = Field(
-        default=64, description="training size: side, or (height, width)"
+    crop: Positive | Annotated[tuple[Positive, ...], Field(min_length=1, max_length=3)] = Field(
+        default=64, description="training size: side, or one for each dimension, (height, width)"
     )
     loss: Literal["l1", "l2"] = Field(default="l1", description="l1 for restoration, l2 for generation (the paper)")
     loss_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
@@ -65,10 +65,17 @@ class Training(Model):
     keep_last: Positive = Field(default=2, description="checkpoints kept, beside the best")
     tensorboard: bool = False
 
-    @property
-    def crop_size(self) -> tuple[int, int]:
-        """(height, width) of a training crop."""
-        return (self.crop, self.crop) if isinstance(self.crop, int) else self.crop
+    def crop_size(self, ndim: int) -> tuple[int, ...]:
+        """The size of a training crop in each of the dimensions, (height, width) of an image.
+
+        Raises:
+            SpecError: it is given for another number of dimensions.
+        """
+        size = (self.crop,) * ndim if isinstance(self.crop, int) else self.crop
+        if len(size) != ndim:
+            problem = f"must be one side, or {ndim} of them, as task.ndim says; given {list(size)}"
+            raise SpecError("Spec", [(("training", "crop"), problem)])
+        return size
 
 
 #: Keys of `training` that a resumed run may change: they decide how long and how it is watched, not what is learnt.

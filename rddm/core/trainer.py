@@ -21,8 +21,9 @@ from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
 from rddm.core.systems.check import check
 from rddm.core.systems.evaluate import evaluate
-from rddm.core.systems.sample import Generators, restore, sample
+from rddm.core.systems.sample import restore, sample
 from rddm.core.systems.tiles import Tile
+from rddm.core.systems.trajectory import Generators
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,6 +85,10 @@ class Trainer(Entity):
         if spec.training.precision == "fp16" and choice:
             problem = "fp16 scales the gradients of one optimizer only, and lambda has its own; use bf16, or no"
             raise SpecError("Spec", [(("training", "precision"), problem)])
+        if spec.backbone.ndim != spec.task.ndim:
+            problem = f"must be task.ndim, {spec.task.ndim}, the number of dimensions; given {spec.backbone.ndim}"
+            raise SpecError("Spec", [(("backbone", "ndim"), problem)])
+        spec.training.crop_size(spec.task.ndim)
         path = _path(spec.schedule)
         check(Entity((path, spec.sampler, spec.task)))
         parts = (
@@ -125,11 +130,11 @@ class Trainer(Entity):
         progress: bool = False,
         **options: Unpack[Options],
     ) -> Tensor:
-        """Restored images (B, C, H, W) or (C, H, W) in [0, 1]; see `rddm.core.systems.sample.restore`."""
+        """Restored images (B, C, *S) or (C, *S) in [0, 1]; see `rddm.core.systems.sample.restore`."""
         return restore(self, image, noise=noise, extras=extras, progress=progress, **options)
 
     def sample(self, count: int | None = None, **options: Unpack[Drawing]) -> Tensor:
-        """Images (N, C, H, W) in [0, 1] drawn from noise; see `rddm.core.systems.sample.sample`."""
+        """Images (N, C, *S) in [0, 1] drawn from noise; see `rddm.core.systems.sample.sample`."""
         return sample(self, count, **options)
 
     def evaluate(
@@ -148,7 +153,7 @@ class Trainer(Entity):
 
         return path_dependence(self, limit=limit, times=times, seed=seed)
 
-    def profile(self, size: tuple[int, int] = (256, 256), *, runs: int = 3) -> Profile:
+    def profile(self, size: tuple[int, ...] = (256, 256), *, runs: int = 3) -> Profile:
         """Parameters, MACs, time and memory; see `rddm.core.systems.profile.profile`."""
         from rddm.core.systems.profile import profile
 

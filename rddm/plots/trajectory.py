@@ -15,7 +15,7 @@ from rddm.core.entity import Entity
 from rddm.core.errors import SpecError
 from rddm.core.images import as_channels, to_array
 from rddm.core.process import Node, Prediction, unchanged
-from rddm.core.systems.sample import itinerary, trajectory
+from rddm.core.systems.trajectory import itinerary, trajectory
 from rddm.plots.figure import DPI, figure
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def draw(
         steps, eta: in place of the sampler's own.
 
     Raises:
-        SpecError: fewer than 2 columns, or as `rddm.core.systems.sample.trajectory`.
+        SpecError: fewer than 2 columns, or as `rddm.core.systems.trajectory.trajectory`.
         OutputError: the file is no .png, .svg or .pdf, or cannot be written.
         RddmError: matplotlib is not installed.
     """

@@ -18,18 +18,18 @@ Augment = Literal["none", "flip", "dihedral"]
 def cropped(
     arrays: Sequence[images.Array],
     channels: Sequence[int],
-    crop: tuple[int, int] | None,
+    crop: tuple[int, ...] | None,
     augment: Augment,
     generator: Generator,
 ) -> list[Tensor]:
-    """Images (H, W, C) of one size as tensors (channels[i], H, W) in [0, 1], all cut and turned alike."""
+    """Arrays (*S, C) of one size as tensors (channels[i], *S) in [0, 1], all cut and turned alike."""
     if crop is not None:
-        rows, cols = (
+        where = tuple(
             slice(start, start + want)
-            for want, have in zip(crop, arrays[0].shape[:2], strict=True)
+            for want, have in zip(crop, arrays[0].shape[:-1], strict=True)
             for start in (int(torch.randint(have - want + 1, (), generator=generator)),)
         )
-        arrays = [array[rows, cols] for array in arrays]
+        arrays = [array[where] for array in arrays]
     tensors = [images.to_tensor(images.as_channels(*both)) for both in zip(arrays, channels, strict=True)]
     return tensors if crop is None else _turned(tensors, augment, generator)
 
@@ -38,9 +38,10 @@ def _turned(tensors: list[Tensor], augment: Augment, generator: Generator) -> li
     mirror, upside_down, turn = torch.rand(3, generator=generator) < 0.5
     if augment != "none" and mirror:
         tensors = [image.flip(-1) for image in tensors]
-    if augment == "dihedral" and upside_down:
+    plane = augment == "dihedral" and tensors[0].ndim > 2
+    if plane and upside_down:
         tensors = [image.flip(-2) for image in tensors]
-    if augment == "dihedral" and turn and tensors[0].shape[-1] == tensors[0].shape[-2]:
+    if plane and turn and tensors[0].shape[-1] == tensors[0].shape[-2]:
         tensors = [image.transpose(-1, -2) for image in tensors]
     return [image.contiguous() for image in tensors]
 

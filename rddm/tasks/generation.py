@@ -49,6 +49,6 @@ class Generation(Task):
     def condition(self, x_in: Tensor, extras: Mapping[str, Tensor]) -> None:
         return None
 
-    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
+    def example(self, record: Record, crop: tuple[int, ...] | None, generator: Generator) -> dict[str, Tensor]:
         (target,) = cropped([record["target"]], [self.channels], crop, self.augment, generator)
         return {"target": target, "input": torch.full_like(target, 0.5)}

@@ -31,6 +31,7 @@ class Inpainting(Task):
 
     name: Literal["inpainting"] = "inpainting"
     holed: ClassVar[bool] = True
+    ndim: Literal[2] = Field(default=2, description="images only")
     train: Named[Source] = Field(description="a folder, or a source")
     eval: Named[Source] = Field(description="a folder or source that training never sees")
     mask: Named[Mask] = Field(default_factory=lambda: resolve(Mask, "free-form"), description="the shape of the holes")
@@ -58,7 +59,7 @@ class Inpainting(Task):
     def eval_records(self) -> Records:
         return opened(self.eval, "eval")
 
-    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
+    def example(self, record: Record, crop: tuple[int, ...] | None, generator: Generator) -> dict[str, Tensor]:
         (target,) = cropped([record["target"]], [self.channels], crop, self.augment, generator)
         height, width = target.shape[1:]
         mask = self.mask(height, width, generator)

@@ -30,8 +30,9 @@ class Paired(Task):
     The sources hold pairs, or clean photographs only, which `degradation` then spoils: anew for every training
     crop, and for evaluation once and always the same way.
 
-    Images to be shown come from the source, in one size with the pair, and are cut and turned as it is. A mask is in
-    [0, 1] by default, 0 where it says nothing, as published for shadow removal.
+    Images to be shown come from the source, in one size with the pair, and are cut and turned as it is; or from the
+    degradation, as the mask of `shadow`. A mask is in [0, 1] by default, 0 where it says nothing, as published for
+    shadow removal.
     """
 
     name: Literal["paired"] = "paired"
@@ -39,8 +40,9 @@ class Paired(Task):
     eval: Named[Source] = Field(description="a folder or source that training never sees")
     degradation: Named[Degradation] | None = Field(default=None, description="makes the inputs from clean images")
     augment: Augment = Field(
-        default="flip",
-        description="flip: mirrored left to right half of the time; dihedral: all eight flips and turns",
+        default_factory=lambda given: "none" if given.get("ndim") == 1 else "flip",
+        description="flip: mirrored left to right half of the time; dihedral: all eight flips and turns. By default"
+        " flip; none of signals, which seldom run backwards",
     )
     shown: tuple[Shown, ...] = Field(default=(), description="further images that the network sees, in this order")
 
@@ -70,27 +72,40 @@ class Paired(Task):
         found = ((one, extras[one.role]) for one in self.shown)
         return torch.cat([x_in, *(image if one.range == "unit" else image * 2 - 1 for one, image in found)], dim=1)
 
-    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
+    def example(self, record: Record, crop: tuple[int, ...] | None, generator: Generator) -> dict[str, Tensor]:
         target = record["target"]
         source = record.get("input", target)
-        arrays = {"target": target, "input": source} | {one.role: record[one.role] for one in self.shown}
-        if len({array.shape[:2] for array in arrays.values()}) > 1:
-            sizes = {role: array.shape[:2] for role, array in arrays.items()}
-            raise DataError(f"the images of an example must have one (height, width); given {sizes}")
-        channels = [self.channels, self.channels, *self.extras.values()]
-        pair = cropped(list(arrays.values()), channels, crop, self.augment, generator)
+        made = self._made
+        arrays = {"target": target, "input": source} | {role: record[role] for role in self.extras if role not in made}
+        if len({array.shape[:-1] for array in arrays.values()}) > 1:
+            sizes = {role: array.shape[:-1] for role, array in arrays.items()}
+            raise DataError(f"the images of an example must have one size; given {sizes}")
+        channels = {role: self.extras.get(role, self.channels) for role in ("target", "input", *self.extras)}
+        cut = cropped(list(arrays.values()), [channels[role] for role in arrays], crop, self.augment, generator)
+        example = dict(zip(arrays, cut, strict=True))
         if self.degradation is not None:
-            pair[1] = self.degradation(pair[0], generator)
-            if pair[1].shape != pair[0].shape or not (pair[1].min() >= 0 and pair[1].max() <= 1):
-                raise ShapeError(
-                    f"degradation {self.degradation.name!r} must keep the shape {tuple(pair[0].shape)} and the"
-                    f" range [0, 1]; gave {tuple(pair[1].shape)} in [{pair[1].min():.4g}, {pair[1].max():.4g}]"
-                )
-        return dict(zip(arrays, pair, strict=True))
+            found = self.degradation.example(example["target"], generator)
+            for role in ("input", *made):
+                image, shape = found[role], (channels[role], *example["target"].shape[1:])
+                if image.shape != shape or not (image.min() >= 0 and image.max() <= 1):
+                    raise ShapeError(
+                        f"degradation {self.degradation.name!r} must give {role!r} as {shape} in [0, 1];"
+                        f" gave {tuple(image.shape)} in [{image.min():.4g}, {image.max():.4g}]"
+                    )
+                example[role] = image
+        return example
+
+    @property
+    def _made(self) -> list[str]:
+        # what is shown and comes from the degradation
+        given = {} if self.degradation is None else self.degradation.extras
+        return [role for role in self.extras if role in given]
 
     def _checked(self, source: Source, role: str) -> Records:
         records, where = opened(source, role), described(source, role)
-        if missing := sorted(set(self.extras) - records.roles):
+        if twice := sorted(records.roles & set(self._made)):
+            raise DataError(f"{where} gives {twice}, and so does task.degradation; take them away from the source")
+        if missing := sorted(set(self.extras) - records.roles - set(self._made)):
             raise DataError(
                 f"{where} gives {sorted(records.roles)}, and task.shown wants {missing}, too; name them to the source:"
                 f" {{name: folder, path: ..., extras: [{', '.join(missing)}]}}"

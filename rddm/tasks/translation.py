@@ -67,7 +67,7 @@ class Translation(Task):
     def condition(self, x_in: Tensor, extras: Mapping[str, Tensor]) -> None:
         return None
 
-    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
+    def example(self, record: Record, crop: tuple[int, ...] | None, generator: Generator) -> dict[str, Tensor]:
         partner = int(torch.randint(len(record) - 1, (), generator=generator))
         found = {"target": record[f"target {partner}"], "input": record["input"]}
         return {

@@ -6,11 +6,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rddm.core.component import Component
 from rddm.core.kinds.data import Record, Records
-from rddm.core.kinds.metric import Metric, usual_metrics
+from rddm.core.kinds.metric import Metric, check_metrics, usual_metrics
 from rddm.core.named import Named
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ class Task(Component):
         description="what is measured in evaluation; by the first of them the best model is kept",
     )
 
+    @field_validator("metrics")
+    @classmethod
+    def _metrics(cls, metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+        if not metrics:
+            raise ValueError("name at least one, such as psnr")
+        check_metrics(metrics, targets=cls.target_known)
+        return metrics
+
     @property
     @abstractmethod
     def conditions(self) -> int:
@@ -51,8 +59,8 @@ class Task(Component):
         """The examples to evaluate on, never seen in training."""
 
     @abstractmethod
-    def example(self, record: Record, crop: tuple[int, int] | None, generator: Generator) -> dict[str, Tensor]:
-        """One example as tensors (C, H, W) in [0, 1]: "target", "input", and the extras (K, H, W).
+    def example(self, record: Record, crop: tuple[int, ...] | None, generator: Generator) -> dict[str, Tensor]:
+        """One example as tensors (C, *S) in [0, 1]: "target", "input", and the extras (K, *S).
 
         All are cut to `crop` if it is given, else whole.
         """

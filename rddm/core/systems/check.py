@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from rddm.core.entity import Entity
 from rddm.core.kinds import Backbone, Sampler, Task
 from rddm.core.network import Network
-from rddm.core.systems.sample import trajectory
+from rddm.core.systems.trajectory import trajectory
 
 
 def check(entity: Entity) -> None:
     """Refuse what could not be sampled from once it is trained; needs Path, Sampler and Task.
 
-    Samples an image of 8 x 8 by a network that predicts 0; with a sampler that is still open, by either of its methods.
+    Samples an image of 8 pixels a side by a network that predicts 0; with an open sampler, by either of its methods.
 
     Raises:
         SpecError: as `trajectory`.
@@ -25,9 +25,10 @@ def check(entity: Entity) -> None:
     choice = sampler.choice
     for settled in (choice.decide(n, 1, 0.5, "") for n in (0, 1)) if choice else (sampler,):
         network = Network(_Silence(), settled, task.channels, task.conditions)
-        extras = {role: torch.zeros(1, channels, 8, 8) for role, channels in task.extras.items()}
+        size = [8] * task.ndim
+        extras = {role: torch.zeros(1, channels, *size) for role, channels in task.extras.items()}
         with torch.inference_mode():
-            for _ in trajectory(entity.replace(settled, network), torch.zeros(1, task.channels, 8, 8), extras=extras):
+            for _ in trajectory(entity.replace(settled, network), torch.zeros(1, task.channels, *size), extras=extras):
                 pass
 
 

@@ -43,7 +43,7 @@ def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: in
         problem = f"{sampler.name} predicts what only the path of training defines, and nothing beside it"
         raise SpecError("Spec", [(("sampler",), problem)])
     device = next(network.parameters()).device
-    examples = evaluation_crops(task, entity[Training].crop_size, limit)
+    examples = evaluation_crops(task, entity[Training].crop_size(task.ndim), limit)
     extras = stacked(task, examples)
     truths = [torch.stack([one[role] for one in examples]) * 2 - 1 for role in ("target", "input")]
     truths.append(torch.stack([torch.randn(x.shape, generator=seeded(seed, 4, n)) for n, x in enumerate(truths[0])]))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 from zlib import crc32
 
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rddm.core import metrics
 from rddm.core.data import evaluation_crops, seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import DataError
 from rddm.core.extras import of, stacked
-from rddm.core.kinds import Task
+from rddm.core.kinds import Metric, Task
+from rddm.core.metrics import Choice, Seen, chosen, look, summary
 from rddm.core.spec import Training
 from rddm.core.systems.sample import restore, sample
 
@@ -27,17 +26,27 @@ BATCH = 64  # images of a set that are restored together
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One evaluated image: its tensors (C, H, W) in [0, 1] and its scores."""
+    """One evaluated image: its tensors (C, *S) in [0, 1] and what was measured."""
 
     name: str
     input: Tensor
     output: Tensor
     target: Tensor
-    scores: Mapping[str, float]  # "psnr", .. of the output, "input_psnr", .. of the input
+    seen: Seen
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Figures: "psnr" and so on of the output, "input_psnr" and so on of the input."""
+        return self.seen.scores
 
 
 def results(
-    entity: Entity, *, limit: int | None = None, part: tuple[int, int] = (0, 1), **options: Any
+    entity: Entity,
+    *,
+    limit: int | None = None,
+    part: tuple[int, int] = (0, 1),
+    measured: Sequence[Metric] | None = None,
+    **options: Any,
 ) -> Iterator[Result]:
     """The evaluation images one by one, at full size; needs what `restore` needs.
 
@@ -47,6 +56,7 @@ def results(
     Args:
         limit: the first so many images only.
         part: (rank, world): every world-th image from rank on.
+        measured: metrics, in place of the task's.
         options: for `restore`: steps, eta, sampler, generator.
     """
     task = entity[Task]
@@ -60,22 +70,8 @@ def results(
             warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
             continue
         output = restore(entity, pair["input"], extras=of(task, pair), **options)
-        scores = metrics.measure(task.metrics, output, pair["target"], pair)
-        before = metrics.measure(task.metrics, pair["input"], pair["target"], pair)
-        scores |= {f"input_{key}": value for key, value in before.items()}
-        yield Result(name, pair["input"], output, pair["target"], scores)
-
-
-def mean(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Each metric's mean over images, by metric.
-
-    Raises:
-        DataError: there is no image.
-    """
-    if not scores:
-        raise DataError("no evaluation image could be read")
-    first = next(iter(scores.values()))
-    return {key: fmean(image[key] for image in scores.values()) for key in first}
+        seen = look(measured or task.metrics, output, pair["target"], source=pair["input"], extras=pair)
+        yield Result(name, pair["input"], output, pair["target"], seen)
 
 
 def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -86,7 +82,7 @@ def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[T
     Raises:
         DataError: no evaluation image can be read.
     """
-    task, size = entity[Task], entity[Training].crop_size
+    task, size = entity[Task], entity[Training].crop_size(entity[Task].ndim)
     found = evaluation_crops(task, size, limit)
     targets, inputs = (torch.stack([example[role] for example in found]) for role in ("target", "input"))
     if task.from_noise:
@@ -99,30 +95,50 @@ def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[T
     return torch.cat(outputs), targets, inputs
 
 
-def evaluate(entity: Entity, *, limit: int | None = None, progress: bool = False, **options: Any) -> dict[str, Any]:
+def compared(measured: Sequence[Metric], outputs: Tensor, targets: Tensor) -> dict[str, Any]:
+    """What `sets` gave, (N, C, *S) each, measured: the figures of the set, and of images those that need no target."""
+    seen = {f"{number:06d}": look(measured, image) for number, image in enumerate(outputs)}
+    return summary(measured, seen, [look(measured, target=image) for image in targets])
+
+
+def evaluate(
+    entity: Entity,
+    *,
+    limit: int | None = None,
+    metrics: Choice | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> dict[str, Any]:
     """Mean scores over the evaluation images, with those of the untouched input beside them.
+
+    `{"psnr", "ssim", "psnr_y", "ssim_y", "input_psnr", ..., "images": how many, "ci": {"psnr": (low, high), ...},
+    "per_image": {name: scores}}`; see `rddm.core.metrics.summary`.
 
     Of a task that knows no target for each output (generation, translation): the distance of a set of outputs from
     the evaluation images, `{"swd": ..., "images": how many, "per_image": {}}`.
 
-    `{"psnr", "ssim", "psnr_y", "ssim_y", "input_psnr", ..., "images": how many, "per_image": {name: scores}}`; see
-    `rddm.core.metrics` for the conventions.
+    Args:
+        limit: the first so many images only.
+        metrics: a name, table or instance, or several, in place of the task's.
+        options: for `restore` or `sample`: steps, eta, sampler and so on.
 
     Raises:
         DataError: no evaluation image can be read, or limit is below 1.
+        SpecError: a metric is unknown, or needs a target for each output where none is known.
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit must be at least 1, or None for all evaluation images; given {limit}")
-    if not entity[Task].target_known:
+    task = entity[Task]
+    measured = task.metrics if metrics is None else chosen(metrics, targets=task.target_known)
+    if not task.target_known:
         images, targets, _ = sets(entity, limit=limit, progress=progress, **options)
-        return {**metrics.compare(entity[Task].metrics, images, targets), "images": len(images), "per_image": {}}
-    total = len(range(len(entity[Task].eval_records()))[:limit])
+        return compared(measured, images, targets)
+    total = len(range(len(task.eval_records()))[:limit])
     found = tqdm(
-        results(entity, limit=limit, **options),
+        results(entity, limit=limit, measured=measured, **options),
         total=total,
         desc="evaluate",
         disable=not progress,
         leave=False,
     )
-    scores = {result.name: dict(result.scores) for result in found}
-    return {**mean(scores), "images": len(scores), "per_image": scores}
+    return summary(measured, {result.name: result.seen for result in found})

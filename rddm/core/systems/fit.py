@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from rddm.core.network import initialised
 from rddm.core.pictures import sheet, side_by_side
 from rddm.core.spec import Spec, Training
 from rddm.core.systems import launch
-from rddm.core.systems.evaluate import mean, results, sets
+from rddm.core.systems.evaluate import compared, results, sets
 from rddm.core.systems.select import rehearse, select
 from rddm.core.systems.train import Run
 
@@ -220,13 +220,12 @@ def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[s
     training_mode = network.training
     network.eval()
     measure = _restored if run.entity[Task].target_known else _drawn
-    validation, compared = measure(run, out if log else None, limit)
+    validation, same = measure(run, out if log else None, limit)
     network.train(training_mode)
-    worth = metrics.worth(run.entity[Task].metrics[0], compared)
+    worth = metrics.worth(run.entity[Task].metrics[0], same)
     better, run.best = worth > run.best, max(run.best, worth)
     if log:
-        means = {name: value for name, value in validation.items() if name not in ("images", "per_image")}
-        log.write(run.step, means, prefix="eval_")
+        log.write(run.step, metrics.figures(validation), prefix="eval_")
         with fresh_file(out / "evaluation.json") as file:
             file.write_text(to_json({"step": run.step, **validation}, indent=1), encoding="utf-8")
         if better:
@@ -234,26 +233,26 @@ def _validate(run: Run, out: Path, log: Log | None, limit: int | None) -> dict[s
     return validation
 
 
-def _restored(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any], dict[str, float]]:
-    # the validation, and the means that validations are compared by: over the same images each time
-    part = run.accelerator.process_index, run.world
+def _restored(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    # the validation, and the one that validations are compared by: over the same images each time
+    task, part = run.entity[Task], (run.accelerator.process_index, run.world)
     found = results(run.entity.replace(run.network), limit=limit, part=part)
     shown = list(islice(found, PICTURED))
-    own = {result.name: dict(result.scores) for result in shown} | {r.name: dict(r.scores) for r in found}
-    scores = {name: one for part in launch.gather(run.accelerator, own) for name, one in sorted(part.items())}
+    own = {result.name: result.seen for result in chain(shown, found)}
+    seen = {name: one for part in launch.gather(run.accelerator, own) for name, one in sorted(part.items())}
     if out and shown:
         side_by_side(shown, out / "samples" / f"step_{run.step:08d}.png")
-    names = run.entity[Task].eval_records().names[: run.entity[Training].eval_images]
-    compared = mean({name: scores[name] for name in names if name in scores} or scores)
-    return {**mean(scores), "images": len(scores), "per_image": scores}, compared
+    names = task.eval_records().names[: run.entity[Training].eval_images]
+    same = {name: seen[name] for name in names if name in seen} or seen
+    return metrics.summary(task.metrics, seen), metrics.summary(task.metrics, same)
 
 
-def _drawn(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any], dict[str, float]]:
+def _drawn(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
     # one process draws for all
     scores: dict[str, Any] = {}
     if run.accelerator.is_main_process:
         images, targets, inputs = sets(run.entity.replace(run.network), limit=limit)
-        scores = {**metrics.compare(run.entity[Task].metrics, images, targets), "images": len(images), "per_image": {}}
+        scores = compared(run.entity[Task].metrics, images, targets)
         if out:
             shown = images if inputs is None else torch.cat([inputs, images], dim=-1)  # before and after
             sheet(shown[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")

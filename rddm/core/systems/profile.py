@@ -24,9 +24,9 @@ from rddm.core.systems.sample import restore
 
 @dataclass(frozen=True)
 class Profile:
-    """Cost of restoring one image of a size (height, width)."""
+    """Cost of restoring one image of a size, (height, width) or as many sides as it has dimensions."""
 
-    size: tuple[int, int]
+    size: tuple[int, ...]
     parameters: int  # trainable, of all networks
     macs: int  # multiply-accumulates of one sampling step, one image
     steps: int
@@ -57,7 +57,7 @@ def _attention(inputs: list[Any], outputs: list[Any]) -> int:
     return int(prod(q[:-2]) * q[-2] * k[-2] * (q[-1] + v[-1]))
 
 
-def macs(entity: Entity, size: tuple[int, int]) -> tuple[int, dict[str, int]]:
+def macs(entity: Entity, size: tuple[int, ...]) -> tuple[int, dict[str, int]]:
     """Multiply-accumulates of one step for one image, by fvcore, and the operators it does not count."""
     task, network = entity[Task], entity[Network]
     x = torch.zeros(1, task.channels + task.conditions, *size, device=next(network.parameters()).device)
@@ -67,7 +67,7 @@ def macs(entity: Entity, size: tuple[int, int]) -> tuple[int, dict[str, int]]:
     return int(analysis.total()), dict(analysis.unsupported_ops())
 
 
-def profile(entity: Entity, size: tuple[int, int] = (256, 256), *, runs: int = 3) -> Profile:
+def profile(entity: Entity, size: tuple[int, ...] = (256, 256), *, runs: int = 3) -> Profile:
     """Measure one image of the size: one warm-up, then the median time of `runs`."""
     network = entity[Network]
     device = next(network.parameters()).device
