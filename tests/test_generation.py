@@ -242,6 +242,21 @@ def test_arrays_that_are_no_images_are_refused_with_what_they_are(tmp_path, arra
         Arrays(path=tmp_path / "a.npz").open()
 
 
+@pytest.mark.parametrize("dtype", [">u2", ">f4", "<f8"])
+def test_arrays_of_either_byte_order_are_read(tmp_path, dtype):
+    values = (np.arange(32).reshape(2, 4, 4) / (1 if "u" in dtype else 32)).astype(dtype)
+    np.save(tmp_path / "a.npy", values)
+    found = Arrays(path=tmp_path / "a.npy").open()[1]["target"]
+    assert found.dtype.isnative
+    np.testing.assert_array_equal(found[..., 0], values[1].astype(found.dtype))
+
+
+@pytest.mark.parametrize(("option", "value"), [("seed", -1), ("batch", 0), ("seed", 1.5)])
+def test_seeds_and_batches_are_whole_numbers(trainer, option, value):
+    with pytest.raises(SpecError, match=f"{option}: must be an integer, at least . *; given {value}"):
+        trainer.sample(1, **{option: value})
+
+
 def test_missing_and_broken_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"cannot be read as \.npy or \.npz \(looked for .*nothing\.npy"):
         Arrays(path=tmp_path / "nothing.npy").open()

@@ -292,3 +292,30 @@ def test_a_gpu_restores_what_the_cpu_restores(trainer):
 def test_a_limit_below_1_does_not_mean_all(trainer, limit):
     with pytest.raises(DataError, match=f"limit must be at least 1.*given {limit}"):
         trainer.evaluate(limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"eta": "a"}, r"sampler\.eta: must be a number in \[0, 1\]; given 'a'"),
+        ({"steps": "5"}, r"sampler\.steps: must be an integer in 1\.\.1000.*given '5'"),
+        ({"noise": torch.full((3, 8, 8), torch.nan)}, "noise must be floating point and finite; .*192 values"),
+        ({"noise": torch.zeros(3, 8, 8, dtype=torch.cfloat)}, "noise must be floating point.*complex64"),
+        ({"sampler": {"nets": 1}}, r"sampler\.nets: is of the network that was trained, nets: 2"),
+        ({"sampler": {"name": "sm-res", "clock": "path"}}, r"sampler\.clock: is of the network.*clock: index"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_in_one_sentence(trainer, options, message):
+    with pytest.raises(rddm.RddmError, match=message):
+        trainer.restore(torch.rand(3, 8, 8), **options)
+
+
+@pytest.mark.parametrize("size", [8, (8,), (0, 8), (8, 8, 8), "8x8"])
+def test_a_profile_is_of_an_image_size(trainer, size):
+    with pytest.raises(ShapeError, match="size must be 2 sides in pixels"):
+        trainer.profile(size)
+
+
+def test_no_folder_is_no_model():
+    with pytest.raises(rddm.CheckpointError, match="give the folder of a run; given None"):
+        rddm.load(None)

@@ -13,7 +13,7 @@ from timm.optim import list_optimizers
 
 from rddm.core import checkpoint
 from rddm.core.entity import Entity
-from rddm.core.errors import SpecError
+from rddm.core.errors import CheckpointError, SpecError
 from rddm.core.files import fresh_folder
 from rddm.core.kinds import Backbone, Sampler, Schedule, Task
 from rddm.core.network import Network, initialised
@@ -233,6 +233,8 @@ def load(folder: str | Path, device: str | torch.device | None = None, *, overri
         CheckpointError: no model is there, it is damaged, or its weights belong to another spec.
         SpecError: its spec needs a component that is not installed.
     """
+    if not isinstance(folder, str | Path):
+        raise CheckpointError(f"give the folder of a run; given {folder!r}")
     trainer = build(override(checkpoint.read_spec(Path(folder)).model_dump(mode="json"), overrides))
     checkpoint.read_weights(Path(folder), trainer[Network])
     return trainer.to(device or next(iter(_devices())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from statistics import median
@@ -16,6 +17,7 @@ from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 
 from rddm.core.entity import Entity
+from rddm.core.errors import ShapeError
 from rddm.core.kinds import Sampler, Task
 from rddm.core.network import Network
 from rddm.core.process import Path
@@ -68,7 +70,16 @@ def macs(entity: Entity, size: tuple[int, ...]) -> tuple[int, dict[str, int]]:
 
 
 def profile(entity: Entity, size: tuple[int, ...] = (256, 256), *, runs: int = 3) -> Profile:
-    """Measure one image of the size: one warm-up, then the median time of `runs`."""
+    """Measure one image of the size: one warm-up, then the median time of `runs`.
+
+    Raises:
+        ShapeError: size is not as many sides as the task has dimensions.
+    """
+    ndim = entity[Task].ndim
+    if not isinstance(size, Sequence) or len(size) != ndim or not all(isinstance(n, int) and n > 0 for n in size):
+        raise ShapeError(f"size must be {ndim} sides in pixels, such as {(256,) * ndim}; given {size!r}")
+    if not isinstance(runs, int) or runs < 1:
+        raise ShapeError(f"runs must be at least 1; given {runs!r}")
     network = entity[Network]
     device = next(network.parameters()).device
     cuda = device.type == "cuda"

@@ -123,6 +123,9 @@ def sample(
     if not task.from_noise:
         problem = f"task {task.name!r} turns inputs into images; use restore(image)"
         raise SpecError("Spec", [(("task",), problem)])
+    for name, number, least in (("seed", seed, 0), ("batch", batch, 1)):
+        if not isinstance(number, int) or number < least:
+            raise SpecError("sample", [((name,), f"must be an integer, at least {least}; given {number!r}")])
     if (count is None) == (noise is None):
         raise ShapeError("give how many images to draw, count, or their start noise (N, C, *S)")
     ndim = task.ndim
@@ -157,6 +160,13 @@ def another_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> S
     if not isinstance(other, str | dict):
         raise SpecError("Spec", [(("sampler",), f"must be a name, a table or a Sampler; given {other!r}")])
     table = {"name": other} if isinstance(other, str) else other
+    if fixed := sorted(
+        {"nets", "clock"} & table.keys() - {key for key in table if table[key] == getattr(own, key, None)}
+    ):
+        problem = (
+            f"is of the network that was trained, {', '.join(f'{k}: {getattr(own, k)}' for k in fixed)}; leave it out"
+        )
+        raise SpecError("Spec", [(("sampler", fixed[0]), problem)])
     same = table.get("name", own.name) == own.name
     keys = type(own).model_fields.keys() if same else Sampler.model_fields.keys() - {"nets", "clock"}
     return resolve(Sampler, {key: getattr(own, key) for key in keys} | table)

@@ -66,8 +66,8 @@ def trajectory(
     sampler, task, network = entity[Sampler], entity[Task], entity[Network]
     eta = sampler.eta if eta is None else eta
     path, times = itinerary(entity, steps)
-    if not 0 <= eta <= 1:
-        raise SpecError("Spec", [(("sampler", "eta"), f"must be in [0, 1]; given {eta}")])
+    if not (isinstance(eta, int | float) and 0 <= eta <= 1):
+        raise SpecError("Spec", [(("sampler", "eta"), f"must be a number in [0, 1]; given {eta!r}")])
     timed = sampler.route is None or (sampler.route.timed and path.T == entity[Path].T)
     if network.told_index and not timed:
         problem = "leaves the states that a network told the index t knows; train one with sampler.clock=path"
@@ -82,6 +82,9 @@ def trajectory(
         raise ShapeError(f"noise must be a torch tensor; given {type(noise).__name__}")
     if noise is not None and noise.shape != x_in.shape:
         raise ShapeError(f"noise must be shaped like the images, {tuple(x_in.shape)}; given {tuple(noise.shape)}")
+    if noise is not None and not (noise.is_floating_point() and noise.isfinite().all()):
+        given = f"{noise.dtype}, {int((~noise.isfinite()).sum())} values not finite"
+        raise ShapeError(f"noise must be floating point and finite; given {given}")
     generators = _generators(generator, len(x_in))
     beside = checked(task, extras, x_in)
     condition, fixed, spectrum = task.condition(x_in, beside), task.known(beside), path.spectrum
