@@ -16,7 +16,7 @@ ROOT = Path(rddm.__file__).parent
 #: Layers from the bottom up; a module imports from layers below its own only (importing a sibling is a mistake, too).
 LAYERS = [
     ["core.errors"],
-    ["core.process", "core.component", "core.files"],
+    ["core.process", "core.component", "core.files", "core.arrays"],
     ["core.registry", "core.images", "core.heads"],
     ["core.named"],
     ["core.kinds.sampling", "core.kinds.network", "core.kinds.data", "core.kinds.metric"],
@@ -54,6 +54,7 @@ FOR_COMPONENTS = {
     "core.errors",
     "core.named",
     "core.images",
+    "core.arrays",
 }
 PACKAGES = [f"{kind}s" for kind in registry.KINDS]
 
