@@ -11,7 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from torch import Tensor
 
 from rddm.core.kinds import ImageMetric
-from rddm.metrics._pixels import Space, key, pair
+from rddm.metrics._pixels import Space, key, values
 
 
 class PSNR(ImageMetric):
@@ -28,12 +28,9 @@ class PSNR(ImageMetric):
         return (key("psnr", self.space),)
 
     def measure(self, output: Tensor, target: Tensor, extras: Mapping[str, Tensor]) -> dict[str, float]:
-        if output.ndim == 3:
-            images, peak = pair(output, target, self.space), 255
-        else:
-            images, peak = (output.double().numpy(), target.double().numpy()) if self.space == "rgb" else None, 1
-        if images is None:
+        found = values(output, target, self.space)
+        if found is None:
             return {}
-        one, other = images
+        one, other, peak = found
         psnr = math.inf if (one == other).all() else peak_signal_noise_ratio(other, one, data_range=peak)
         return {self.keys[0]: float(psnr)}

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
-from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from rddm.core.kinds import ImageMetric
 from rddm.metrics._pixels import Space, key, pair
-
-WINDOW = 11
+from rddm.metrics._windows import WINDOW, similarity
 
 
 class SSIM(ImageMetric):
@@ -32,19 +30,8 @@ class SSIM(ImageMetric):
         return (key("ssim", self.space),)
 
     def measure(self, output: Tensor, target: Tensor, extras: Mapping[str, Tensor]) -> dict[str, float]:
-        images = pair(output, target, self.space) if output.ndim == 3 else None
+        images = pair(output, target, self.space)
         if images is None:
             return {}
-        one, other = images
-        if min(one.shape[:2]) < WINDOW:
-            return {self.keys[0]: math.nan}
-        ssim = structural_similarity(
-            other,
-            one,
-            data_range=255,
-            channel_axis=-1,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-        )
-        return {self.keys[0]: float(ssim)}
+        fits = min(images[0].shape[:2]) >= WINDOW
+        return {self.keys[0]: float(similarity(*images).mean()) if fits else math.nan}

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rddm.core.kinds.data import Degradation, Mask, Record, Records, Source
-from rddm.core.kinds.metric import ImageMetric, Metric, SetMetric, usual_metrics
+from rddm.core.kinds.metric import ImageMetric, Metric, SetMetric, check_metrics, usual_metrics
 from rddm.core.kinds.network import Backbone
 from rddm.core.kinds.sampling import Choice, Grid, Route, Sampler, Schedule, Solver
 from rddm.core.kinds.task import Task
@@ -33,5 +33,6 @@ __all__ = [
     "Solver",
     "Source",
     "Task",
+    "check_metrics",
     "usual_metrics",
 ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rddm.core.component import Component
+from rddm.core.errors import SpecError
 from rddm.core.named import resolve
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class Metric(Component):
 
     kind: ClassVar[str] = "metric"
 
+    reference: ClassVar[bool] = True  # whether it looks at the target, or at images of the target's kind
     better: ClassVar[Literal["higher", "lower"]] = "higher"
 
     @property
@@ -25,11 +27,12 @@ class Metric(Component):
     def keys(self) -> tuple[str, ...]:
         """Names of the figures it gives, the main one first, such as ("psnr_y",)."""
 
+    def prepare(self) -> None:
+        """Raises an RddmError where a file or a package that it needs is missing; asked before anything takes long."""
+
 
 class ImageMetric(Metric):
     """A measure of one output, mostly beside its target."""
-
-    reference: ClassVar[bool] = True  # whether it looks at the target
 
     @abstractmethod
     def measure(self, output: Tensor, target: Tensor, extras: Mapping[str, Tensor]) -> Mapping[str, float]:
@@ -40,16 +43,42 @@ class ImageMetric(Metric):
         """
 
     def weights(self, output: Tensor, extras: Mapping[str, Tensor]) -> Mapping[str, float]:
-        """How much this output counts in the mean of a figure, by key; 1 if not named."""
+        """How much this output counts in the mean of a figure, by key, such as its pixels; 1 if not named."""
         return {}
 
 
 class SetMetric(Metric):
     """A measure of a set of outputs beside a set of images, which need not be pairs nor equally many."""
 
+    def features(self, image: Tensor) -> Tensor:
+        """What is kept of an image (C, *S) in [0, 1] until all are compared: the image itself, unless it needs less."""
+        return image
+
     @abstractmethod
     def compare(self, outputs: Iterable[Tensor], targets: Iterable[Tensor]) -> Mapping[str, float]:
-        """The figures of the set, by key; images are (C, *S) in [0, 1], and each set is gone through once."""
+        """The figures of the set, by key, from the `features` of each image; each set is gone through once.
+
+        Without `reference` the targets are the outputs themselves.
+        """
+
+
+def check_metrics(metrics: Sequence[Metric], *, targets: bool) -> None:
+    """Refuse metrics that give a figure twice, and those of single targets where none is known.
+
+    Raises:
+        SpecError: naming the metrics.
+    """
+    keys: dict[str, Metric] = {}
+    for metric in metrics:
+        for key in metric.keys:
+            if key in keys:
+                both = f"{keys[key].name!r} and {metric.name!r} both give {key!r}"
+                raise SpecError("metrics", [((), f"{both}; take one of them")])
+            keys[key] = metric
+    lost = [metric.name for metric in metrics if isinstance(metric, ImageMetric) and metric.reference]
+    if lost and not targets:
+        problem = f"{', '.join(lost)} compare an output with its target, and here no output has one"
+        raise SpecError("metrics", [((), f"{problem}; take metrics of sets, such as swd or fid")])
 
 
 def usual_metrics() -> tuple[Metric, ...]:
