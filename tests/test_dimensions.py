@@ -17,6 +17,7 @@ from rddm.core.data import seeded
 from rddm.core.kinds import Backbone, Source, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
+from rddm.core.systems.restore_files import restore_files
 from rddm.core.systems.trajectory import trajectory
 
 SMALL = {
@@ -164,6 +165,11 @@ def test_networks_and_crops_must_have_the_dimensions_of_the_task(spec):
         rddm.build(spec | {"training": {"crop": (8, 8)}})
     with pytest.raises(ShapeError, match=r"must be \(B, 2, (L|D, H, W)\) or \(2, (L|D, H, W)\); given \(2, 4, 4\)"):
         rddm.build(spec).restore(torch.rand(2, 4, 4))
+
+
+def test_files_are_images(spec):
+    with pytest.raises(DataError, match=r"restores (signals|volumes): use trainer\.restore in Python"):
+        restore_files(rddm.build(spec), [])
 
 
 def test_a_source_of_images_is_refused_for_signals(spec, tmp_path):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
 import torch
@@ -49,7 +50,8 @@ def plan(
     Raises:
         DataError: an input or an extra is missing, all of those are named; or a folder is without images.
         OutputError: `out` is not empty and neither `overwrite` nor `resume` is set, or both are; two inputs would
-            become one file; or a result would replace its own input.
+            become one file, as those do whose names differ in case only on a disk that ignores it; or a result
+            would replace its own input.
     """
     names: dict[tuple[Path, Path], Path] = {}  # of each source and result, without suffix: what extras are found by
     taken = [out, *(given for given in (extras or {}).values() if isinstance(given, Path))]
@@ -72,6 +74,10 @@ def plan(
         if result.resolve() == source.resolve():
             raise OutputError(f"{result} would replace its own input; choose another --out")
         sources[result] = source
+    alike: dict[str, Path] = {}
+    for result in sources:
+        if (other := alike.setdefault(str(result).casefold(), result)) != result and _ignores_case(out):
+            raise OutputError(f"{other} and {result} are one file on this disk, which ignores case; restore them apart")
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file; --out must be a folder")
     if overwrite and resume:
@@ -84,6 +90,16 @@ def plan(
     if replaced := [result for _, result in names if result.resolve() in files]:
         raise OutputError(f"{replaced[0]} would replace an extra; choose another --out")
     return [Job(*files, one) for files, one in zip(names, found, strict=True)]
+
+
+def _ignores_case(folder: Path) -> bool:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    try:
+        with NamedTemporaryFile(prefix="case", dir=there) as probe:
+            file = Path(probe.name)
+            return file.with_name(file.name.swapcase()).exists()
+    except OSError:  # told when a result is written
+        return False
 
 
 def _extras(names: Sequence[Path], extras: Mapping[str, Given]) -> list[dict[str, Given]]:
@@ -123,7 +139,7 @@ def restore_files(entity: Entity, jobs: Sequence[Job], *, seed: int = 0, batch: 
         options: for `restore`: steps, eta, sampler, tile, overlap.
 
     Raises:
-        DataError: the extras are not those that the task takes, before anything is restored.
+        DataError: the model is not of images, or the extras are not those that the task takes.
         OutputError: the disk takes no more; SpecError: as `restore`.
         KeyboardInterrupt: after Ctrl-C, telling how many are done.
     """
@@ -144,6 +160,9 @@ def restore_files(entity: Entity, jobs: Sequence[Job], *, seed: int = 0, batch: 
 
 
 def _check_roles(task: Task, jobs: Sequence[Job]) -> None:
+    if task.ndim != 2:
+        what = {1: "signals", 3: "volumes"}[task.ndim]
+        raise DataError(f"files are restored as images, and this model restores {what}: use trainer.restore in Python")
     given = sorted({role for job in jobs for role in job.extras})
     takes, needs = accepted(task), set(task.extras)
     if jobs and not needs <= set(given) <= set(takes):
