@@ -25,6 +25,8 @@ NAMES = registry.names("backbone")
 SMALL = {  # others are tested with their defaults
     "nafnet": {"width": 8, "middle_blocks": 1},
     "unet": {"width": 8, "multipliers": (1, 2)},
+    "restormer": {"width": 8, "blocks": (1, 1), "heads": (1, 2)},
+    "timm-unet": {"encoder": "test_resnet", "width": 8},
     "diffusers": {
         "config": {
             "block_out_channels": (8, 16),
@@ -35,7 +37,7 @@ SMALL = {  # others are tested with their defaults
     },
 }
 every = pytest.mark.parametrize("name", NAMES)
-ours = pytest.mark.parametrize("name", ["nafnet", "unet"])
+ours = pytest.mark.parametrize("name", ["nafnet", "restormer", "timm-unet", "unet"])
 
 
 @pytest.fixture(autouse=True)

@@ -74,11 +74,18 @@ class Network(nn.Module):
         return found if heads is None else {head: found[head] for head in heads}
 
 
-def initialised(backbone: Backbone, sampler: Sampler, task: Task, seed: int) -> Network:
-    """A fresh network in evaluation mode, always the same for the same seed."""
+def initialised(backbone: Backbone, sampler: Sampler, task: Task, seed: int, *, pretrained: bool = True) -> Network:
+    """A fresh network in evaluation mode, always the same for the same seed.
+
+    Args:
+        pretrained: with the weights that the backbone starts training from; without where others replace all.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Network(backbone, sampler, task.channels, task.conditions).eval()
+        network = Network(backbone, sampler, task.channels, task.conditions)
+        for net in network.nets.values() if pretrained else ():
+            backbone.initialise(net)
+        return network.eval()
 
 
 def _clock(sampler: Sampler, group: Sequence[str]) -> tuple[str, ...]:

@@ -59,8 +59,11 @@ class Trainer(Entity):
     """What `rddm.build` returns: task, schedule, sampler, backbone, training, and the network they make."""
 
     @classmethod
-    def assemble(cls, spec: Spec) -> Trainer:
+    def assemble(cls, spec: Spec, *, pretrained: bool = True) -> Trainer:
         """The parts of a spec and a freshly initialised network, always the same for the same seed.
+
+        Args:
+            pretrained: with the weights that the backbone starts training from; see `initialised`.
 
         Raises:
             SpecError: parts that do not go together.
@@ -99,7 +102,7 @@ class Trainer(Entity):
             spec.backbone,
             spec.training,
             path,
-            initialised(spec.backbone, spec.sampler, spec.task, spec.training.seed),
+            initialised(spec.backbone, spec.sampler, spec.task, spec.training.seed, pretrained=pretrained),
         )
         return cls(parts)
 
@@ -206,12 +209,14 @@ def build(spec: Spec | Mapping[str, Any] | str | Path) -> Trainer:
     """
     if isinstance(spec, str | Path):
         spec = read_table(Path(spec))
-    if not isinstance(spec, Spec):
-        if not isinstance(spec, Mapping):
-            raise SpecError("Spec", [((), f"must be a Spec, a table or a file's name; given {spec!r}")])
-        _check_keys(spec)
-        spec = Spec(**spec)
-    return Trainer.assemble(spec)
+    return Trainer.assemble(spec if isinstance(spec, Spec) else _spec(spec))
+
+
+def _spec(table: object) -> Spec:
+    if not isinstance(table, Mapping):
+        raise SpecError("Spec", [((), f"must be a Spec, a table or a file's name; given {table!r}")])
+    _check_keys(table)
+    return Spec(**table)
 
 
 def _check_keys(table: object, path: tuple[str, ...] = ()) -> None:
@@ -235,7 +240,8 @@ def load(folder: str | Path, device: str | torch.device | None = None, *, overri
     """
     if not isinstance(folder, str | Path):
         raise CheckpointError(f"give the folder of a run; given {folder!r}")
-    trainer = build(override(checkpoint.read_spec(Path(folder)).model_dump(mode="json"), overrides))
+    spec = _spec(override(checkpoint.read_spec(Path(folder)).model_dump(mode="json"), overrides))
+    trainer = Trainer.assemble(spec, pretrained=False)
     checkpoint.read_weights(Path(folder), trainer[Network])
     return trainer.to(device or next(iter(_devices())))
 

@@ -31,3 +31,6 @@ class Backbone(Component):
         x is (B, in_chans, *S) in about [-1, 1], S of `ndim` sizes, all multiples of `multiple`; time is (B, times),
         each value in about [0, 1000]; y is (B, out_chans, *S), unbounded.
         """
+
+    def initialise(self, network: nn.Module) -> None:
+        """Give a network from `build` the weights that training starts from, where these are not random."""
