@@ -32,6 +32,7 @@ LAYERS = [
     ["core.systems.select"],
     ["core.systems.fit"],
     ["core.trainer"],
+    ["demo"],
     ["report.columns", "report.curves", "report.difference"],
     ["report.page", "report.runs"],
     ["plots.figure"],
@@ -41,7 +42,7 @@ LAYERS = [
     ["convert"],
     [""],
     ["cli._app"],
-    ["cli.models", "cli.parts", "cli.plot", "cli.convert", "cli.report"],
+    ["cli.models", "cli.parts", "cli.plot", "cli.convert", "cli.report", "cli.demo"],
     ["cli"],
     ["__main__"],
 ]

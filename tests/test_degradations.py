@@ -14,7 +14,7 @@ from skimage import data
 from torch import Generator, Tensor
 
 from rddm.core import registry
-from rddm.core.errors import SpecError
+from rddm.core.errors import DataError, ShapeError, SpecError
 from rddm.core.kinds import Degradation
 from rddm.degradations._optics import to_linear, to_srgb
 from rddm.degradations.blur import Blur
@@ -23,6 +23,9 @@ from rddm.degradations.low_light import LowLight
 from rddm.degradations.noise import Noise
 from rddm.degradations.rain import Rain
 from rddm.degradations.shadow import Shadow
+from rddm.sources.arrays import Arrays
+from rddm.sources.photos import Photos
+from rddm.tasks.paired import Paired, Shown
 
 NAMES = registry.names("degradation")
 every = pytest.mark.parametrize("name", NAMES)
@@ -392,6 +395,51 @@ def test_umbra_keeps_the_ambient_light_bluish_in_rgb_only() -> None:
     for channels, expected in ((1, [0.3]), (3, [0.27, 0.3, 0.33]), (4, [0.3] * 4)):
         left = to_linear(shadow(torch.ones(channels, 64, 64), seeded(0)))
         assert left.amin((1, 2)).tolist() == pytest.approx(expected, abs=1e-5)
+
+
+@quick
+@given(seed=seeds)
+def test_the_mask_of_a_shadow_is_1_where_more_than_half_of_the_direct_light_is_gone(seed: int) -> None:
+    shadow = Shadow(ambient=(0.2, 0.2), penumbra=(3, 6))
+    white = torch.ones(1, 40, 56)
+    found = shadow.example(white, seeded(seed))
+    assert torch.equal(found["input"], shadow(white, seeded(seed)))
+    light = to_linear(found["input"])  # 1 - 0.8 m
+    assert set(found["mask"].unique().tolist()) == {0.0, 1.0}
+    assert (light[found["mask"] == 1] <= 0.6 + 1e-5).all()
+    assert (light[found["mask"] == 0] >= 0.6 - 1e-5).all()
+
+
+@every
+def test_an_example_holds_the_input_and_the_extras_that_are_declared(name: str) -> None:
+    clean = astronaut()
+    found = made(name).example(clean, seeded(3))
+    assert torch.equal(found["input"], made(name)(clean, seeded(3)))
+    shapes = {role: tuple(extra.shape) for role, extra in found.items() if role != "input"}
+    assert shapes == {role: (channels, 64, 64) for role, channels in made(name).extras.items()}
+    assert all(0 <= extra.min() <= extra.max() <= 1 for extra in found.values())
+
+
+def test_the_mask_of_a_degradation_is_shown_to_the_network_and_missed_where_it_has_none() -> None:
+    task = Paired(train="a", eval="b", degradation="shadow", shown=[{"role": "mask"}])
+    record = {"target": np.full((64, 64, 3), 200, np.uint8)}
+    example = task.example(record, (32, 48), seeded(0))
+    assert task.extras == {"mask": 1}
+    assert example["mask"].shape == (1, 32, 48)
+    darker = (example["input"] < example["target"] - 0.05).any(0)
+    assert darker[example["mask"][0] == 1].float().mean() > 0.9
+    with pytest.raises(ShapeError, match=r"must give 'mask' as \(2, 32, 48\) in \[0, 1\]; gave \(1, 32, 48\)"):
+        task.model_copy(update={"shown": (Shown(role="mask", channels=2),)}).example(record, (32, 48), seeded(0))
+    with pytest.raises(DataError, match=r"task.shown wants \['mask'\], too"):
+        Paired(train=Photos(), eval=Photos(), degradation="rain", shown=[{"role": "mask"}]).train_records()
+
+
+def test_a_mask_that_source_and_degradation_give_is_refused(tmp_path) -> None:
+    np.savez(tmp_path / "both.npz", target=np.zeros((1, 8, 8), np.uint8), mask=np.zeros((1, 8, 8), np.uint8))
+    both = Arrays(path=tmp_path / "both.npz", extras=("mask",))
+    task = Paired(train=both, eval=both, degradation="shadow", shown=[{"role": "mask"}])
+    with pytest.raises(DataError, match=r"gives \['mask'\], and so does task.degradation"):
+        task.train_records()
 
 
 @pytest.mark.parametrize("area", [0.1, 0.5, 0.8])

@@ -361,7 +361,7 @@ def test_a_source_without_the_mask_and_a_mask_of_another_size_are_refused(shadow
     ):
         Paired(train=plain, eval=plain, shown=[{"role": "mask"}]).train_records()
     record = {"target": noise(0), "input": noise(0), "mask": noise(0, height=5)}
-    with pytest.raises(DataError, match=r"must have one \(height, width\); given .*'mask': \(5, 14\)"):
+    with pytest.raises(DataError, match=r"must have one size; given .*'mask': \(5, 14\)"):
         Paired(train="a", eval="b", shown=[{"role": "mask"}]).example(record, None, seeded(0))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import cos, sin, tau
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -23,6 +24,8 @@ class Shadow(Degradation):
     random field is above a threshold; as that field's slope varies along the edge, so does the penumbra's
     width. x and O are (C, H, W) in [0, 1]; where m = 0 they are equal.
 
+    The extra "mask" is 1 where m >= 1/2, else 0: what a person would paint, and what data sets of shadows hold.
+
     Raises:
         SpecError: a range is not low <= high within its bounds.
 
@@ -31,18 +34,23 @@ class Shadow(Degradation):
     """
 
     name: Literal["shadow"] = "shadow"
+    extras: ClassVar[Mapping[str, int]] = {"mask": 1}
     ambient: Annotated[Range, within(0, 1)] = Field(default=(0.12, 0.4), description="share of light, a")
     blue: Annotated[Range, within(0, 1)] = Field(default=(0.0, 0.2), description="tint b, for RGB only")
     area: Annotated[Range, within(0.01, 0.99)] = Field(default=(0.2, 0.6), description="share in shadow")
     penumbra: Annotated[Range, within(0.1, 1000)] = Field(default=(3, 20), description="typical width in pixels")
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
+        return self.example(clean, generator)["input"]
+
+    def example(self, clean: Tensor, generator: Generator) -> Mapping[str, Tensor]:
         ambient = torch.full((len(clean), 1, 1), draw(self.ambient, generator))
         blue = draw(self.blue, generator)
         if len(clean) == 3:
             ambient = (ambient * torch.tensor([1 - blue, 1, 1 + blue])[:, None, None]).clamp(max=1)
         m = self.mask(clean.shape[-2], clean.shape[-1], generator)
-        return torch.where(m > 0, to_srgb(to_linear(clean) * (1 - m * (1 - ambient))), clean)
+        bad = torch.where(m > 0, to_srgb(to_linear(clean) * (1 - m * (1 - ambient))), clean)
+        return {"input": bad, "mask": (m >= 0.5).float()[None]}
 
     def mask(self, height: int, width: int, generator: Generator) -> Tensor:
         """A random m (height, width) in [0, 1]."""

@@ -54,12 +54,21 @@ class Degradation(Component):
 
     kind: ClassVar[str] = "degradation"
 
+    extras: ClassVar[Mapping[str, int]] = {}  # what it can show beside, such as {"mask": 1}, with the channels
+
     @abstractmethod
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         """A degraded copy of one image (C, H, W) in [0, 1], same shape and range, any C.
 
         All randomness comes from `generator` (on the CPU): equal seeds give equal images.
         """
+
+    def example(self, clean: Tensor, generator: Generator) -> Mapping[str, Tensor]:
+        """The degraded copy as "input", and by role the `extras` (K, H, W) in [0, 1] of the very same draw.
+
+        One that has extras makes everything here, and gives the input alone when called.
+        """
+        return {"input": self(clean, generator)}
 
 
 class Mask(Component):
