@@ -185,7 +185,7 @@ def _input(task: Any, file: Path | None, shape: tuple[int, int] | None) -> Any:
     from rddm.core.data import seeded
 
     if file is not None:
-        image, _ = images.for_model(images.read(file), task.channels)
+        image = task.prepare(images.for_model(images.read(file), task.channels)[0][None])[0]
     else:
         records = task.eval_records()
         image = task.example(records[0], None, seeded(crc32(records.names[0].encode())))["input"]

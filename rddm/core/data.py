@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NotRequired, TypedDict
 from zlib import crc32
 
@@ -36,26 +37,33 @@ def seeded(*key: int, device: torch.device | str = "cpu") -> Generator:
 class Examples(Dataset[Any]):
     """Endless training examples: number n is `permutation(seed, n // len)[n % len]`, cropped and changed by seed n.
 
+    Of records with weights, `draws(seed, n // len)` takes the place of the permutation: as many draws with
+    replacement, each record with the probability weight / sum of weights.
+
     A record that cannot be read is replaced by the next one, and reported with the example.
 
     Raises:
-        DataError: no record can be read, or some are smaller than the crop.
+        DataError: no record can be read, some are smaller than the crop, or there are weights not one for each record.
     """
 
     def __init__(self, task: Task, training: Training) -> None:
         self.task, self.training, self.size = task, training, training.crop_size(task.ndim)
         self.records: Records = task.train_records()
         self._check_sizes()
+        weights = self.records.weights
+        self._weights = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+        if self._weights is not None and len(self._weights) != len(self.records):
+            raise DataError(f"the source gives {len(self._weights)} weights for {len(self.records)} examples")
         self._order: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         count, seed = len(self.records), self.training.seed
         epoch, place = divmod(number, count)
         if self._order[0] != epoch:
-            self._order = (epoch, torch.randperm(count, generator=seeded(seed, 0, epoch)))
+            self._order = (epoch, self._drawn(count, seeded(seed, 0, epoch)))
         problems: list[str] = []
-        for shift in range(count):
-            index = int(self._order[1][(place + shift) % count])
+        drawn = (int(self._order[1][(place + shift) % count]) for shift in range(count))
+        for index in drawn if self._weights is None else chain(drawn, range(count)):  # a draw may miss some
             try:
                 example = self.task.example(self.records[index], self.size, seeded(seed, 1, number))
             except DataError as error:
@@ -63,6 +71,11 @@ class Examples(Dataset[Any]):
                 continue
             return {**example, "problems": problems}
         raise DataError(f"none of the {count} training images can be read; the first: {problems[0]}")
+
+    def _drawn(self, count: int, generator: Generator) -> Tensor:
+        if self._weights is None:
+            return torch.randperm(count, generator=generator)
+        return torch.multinomial(self._weights, count, replacement=True, generator=generator)
 
     def _check_sizes(self) -> None:
         sizes = self.records.sizes()

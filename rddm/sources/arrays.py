@@ -60,7 +60,11 @@ class Arrays(Source):
         if missing := sorted(set(self.extras) - set(arrays)):
             raise DataError(f"{self.path} holds {sorted(with_roles)}; `extras` names {missing}, too")
         for role, array in arrays.items():
-            if array.ndim - self.ndim not in (1, 2) or array.dtype.newbyteorder("=") not in KINDS or 0 in array.shape[1:]:
+            if (
+                array.ndim - self.ndim not in (1, 2)
+                or array.dtype.newbyteorder("=") not in KINDS
+                or 0 in array.shape[1:]
+            ):
                 given = f"{array.dtype} {array.shape}"
                 raise DataError(
                     f"{role!r} in {self.path} must be (N, {AXES[self.ndim]}[, C]), uint8, uint16 or float;"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, overload
 
@@ -27,6 +28,10 @@ class Tiles(Source):
     size: int = Field(ge=1, description="height and width of a tile in pixels")
     start: int = Field(default=0, ge=0, description="the first tile taken")
     stop: int | None = Field(default=None, ge=1, description="the tile to stop before; all by default")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.source.labels
 
     def open(self) -> TileRecords:
         records = self.source.open()
@@ -69,3 +74,9 @@ class TileRecords(Records):
     def sizes(self) -> Sequence[tuple[int, int]]:
         """(size, size) of every tile."""
         return [(self.size, self.size)] * len(self)
+
+    @property
+    def weights(self) -> Sequence[float] | None:
+        """Those of the images, divided among their tiles."""
+        own, counts = self.records.weights, Counter(image for image, *_ in self.places)
+        return None if own is None else [own[image] / counts[image] for image, *_ in self.places]

@@ -57,6 +57,12 @@ class Unpaired(Records):
         smallest = [min(side) for side in zip(*least, strict=True)]
         return [size and tuple(map(min, size, smallest)) for size in rows]
 
+    @property
+    def weights(self) -> Sequence[float] | None:
+        """Those of the inputs; partners are drawn evenly."""
+        own = self.inputs.weights
+        return None if own is None else [own[i] for i, _ in self.rows]
+
 
 class _Row(Mapping[str, Array]):
     def __init__(self, records: Unpaired, index: int, candidates: Sequence[int]) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Generator, Tensor
 
+from rddm.core import images
 from rddm.core.component import Model
 from rddm.core.errors import DataError, ShapeError
 from rddm.core.kinds import Degradation, Record, Records, Source, Task
 from rddm.core.named import Named
 from rddm.tasks._crops import Augment, cropped, described, opened
+from rddm.tasks._histogram import equalised, equalised_batch
 
 
 class Shown(Model):
@@ -32,7 +34,7 @@ class Paired(Task):
 
     Images to be shown come from the source, in one size with the pair, and are cut and turned as it is; or from the
     degradation, as the mask of `shadow`. A mask is in [0, 1] by default, 0 where it says nothing, as published for
-    shadow removal.
+    shadow removal. The role `label` of a `mix` says which of its labels an example has.
     """
 
     name: Literal["paired"] = "paired"
@@ -45,6 +47,11 @@ class Paired(Task):
         " flip; none of signals, which seldom run backwards",
     )
     shown: tuple[Shown, ...] = Field(default=(), description="further images that the network sees, in this order")
+    equalise: bool = Field(
+        default=False,
+        description="I_in is the degraded image, the whole of it, with the histogram of each channel equalised, as is"
+        " usual for low light; `restore` does it, too. With `degradation` it is the crop's histogram in training",
+    )
 
     @field_validator("shown")
     @classmethod
@@ -53,6 +60,17 @@ class Paired(Task):
         if len({"target", "input", "problems", *roles}) < 3 + len(roles):
             raise ValueError(f"roles must differ from each other, and from target, input and problems; given {roles}")
         return shown
+
+    @model_validator(mode="after")
+    def _labels(self) -> Self:
+        shown, labels, own = self.extras.get("label"), self.train.labels, self.eval.labels
+        if shown is not None and labels and (shown != len(labels) or own != labels):
+            raise ValueError(
+                f"shown has {shown} channels of the role label, train the labels {', '.join(labels)}, and eval"
+                f" {', '.join(own) or 'none'}: give the label {len(labels)} channels, and eval the labels of train"
+                f" (order: [{', '.join(labels)}], if it has not all of them)"
+            )
+        return self
 
     @property
     def conditions(self) -> int:
@@ -75,6 +93,8 @@ class Paired(Task):
     def example(self, record: Record, crop: tuple[int, ...] | None, generator: Generator) -> dict[str, Tensor]:
         target = record["target"]
         source = record.get("input", target)
+        if self.equalise and "input" in record:
+            source = equalised(images.as_channels(source, self.channels))
         made = self._made
         arrays = {"target": target, "input": source} | {role: record[role] for role in self.extras if role not in made}
         if len({array.shape[:-1] for array in arrays.values()}) > 1:
@@ -93,7 +113,11 @@ class Paired(Task):
                         f" gave {tuple(image.shape)} in [{image.min():.4g}, {image.max():.4g}]"
                     )
                 example[role] = image
+            example["input"] = self.prepare(example["input"][None])[0]
         return example
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return equalised_batch(images) if self.equalise else images
 
     @property
     def _made(self) -> list[str]:

@@ -44,6 +44,11 @@ class Source(Component):
     def open(self) -> Records:
         """The examples. Raises DataError where there are none, or they do not match."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the planes of the role "label" stand for, of a source that has it."""
+        return ()
+
     @classmethod
     def shorthand(cls, value: object) -> object:
         return {"name": "folder", "path": str(value)} if isinstance(value, str | FilePath) else value

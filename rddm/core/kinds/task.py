@@ -72,6 +72,13 @@ class Task(Component):
         x_in is (B, C, *S) in [-1, 1]; extras are (B, K, *S) in [0, 1], by role.
         """
 
+    def prepare(self, images: Tensor) -> Tensor:
+        """What I_in is made of images (B, C, *S) in [0, 1] that are to be restored: of that shape and range.
+
+        Inputs of examples are so already, and may come here again: done twice it must be done once.
+        """
+        return images
+
     def known(self, extras: Mapping[str, Tensor]) -> Tensor | None:
         """Where the input is the clean image already and must stay: (B, 1, *S), bool; None where nothing is known."""
         return None

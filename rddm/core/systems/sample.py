@@ -64,7 +64,7 @@ def restore(
         raise ShapeError(f"image must be in [0, 1]; its values span {low:.4g} .. {high:.4g}")
     if sampler is not None:
         entity = entity.replace(another_sampler(entity[Sampler], sampler))
-    batch = image.detach()[None] if single else image.detach()
+    batch = entity[Task].prepare(image.detach()[None] if single else image.detach())
     if isinstance(noise, Tensor) and single and noise.ndim == image.ndim:
         noise = noise[None]
     device = next(entity[Network].parameters()).device
