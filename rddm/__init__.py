@@ -27,6 +27,7 @@ from rddm.core.errors import (
 if TYPE_CHECKING:
     from rddm.core.entity import Entity
     from rddm.core.spec import EMA, Spec, Training
+    from rddm.core.systems.evaluate_files import evaluate
     from rddm.core.trainer import Trainer, build, load
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ _LAZY = {
     "Trainer": "rddm.core.trainer",
     "Training": "rddm.core.spec",
     "build": "rddm.core.trainer",
+    "evaluate": "rddm.core.systems.evaluate_files",
     "load": "rddm.core.trainer",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "Training",
     "TrainingError",
     "build",
+    "evaluate",
     "load",
 ]
 

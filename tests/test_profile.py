@@ -57,3 +57,10 @@ def test_a_profile_has_the_paper_s_columns():
     assert cost.peak_memory > 2**20
     twice = trainer.profile((64, 48), runs=1)
     assert twice.macs == pytest.approx(2 * cost.macs, rel=0.01)
+
+
+def test_macs_count_every_evaluation_of_the_network():
+    sampler = {"name": "sm-res-n", "steps": 5, "solver": "heun", "eta": 0}
+    cost = rddm.build({"task": TASK, "sampler": sampler, "backbone": "nafnet"}).profile((32, 32), runs=1)
+    assert (cost.steps, cost.evaluations) == (5, 9)  # twice but for the last step
+    assert cost.total_macs == 9 * cost.macs

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rddm.cli._app import Assignments, Changes, Device, Eta, Overwrite, Run, SamplerName, SpecFile, Steps, app, size_of
+from rddm.cli._output import new_file, print_scores
 from rddm.core.errors import DataError, OutputError, SpecError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from rddm.core.trainer import Trainer
 
-ROWS = 40  # images in a printed table
+SHEET = 256  # images side by side
 
 
 @app.command()
@@ -92,12 +95,16 @@ def restore(
     for given in inputs:  # before anything heavy is imported
         if not given.exists():
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
+    from rddm.core.kinds import Task
     from rddm.core.systems.restore_files import plan, restore_files
 
     jobs = plan(inputs, out, extras=_extras(extras or []), overwrite=overwrite, resume=resume)
     left = [job for job in jobs if not (resume and job.result.exists())]
     options: dict[str, Any] = {"steps": steps, "eta": eta, "sampler": sampler, "tile": tile, "overlap": overlap}
     trainer = _load(run, changes, device)
+    if trainer[Task].from_noise:
+        problem = f"is a run of the task {trainer[Task].name!r}, which draws images and restores none: use"
+        raise SpecError("command", [((str(run),), f"{problem} rddm sample {run} --out DIR")])
     try:
         failures = restore_files(trainer, left, seed=seed, batch=batch, **options)
     except KeyboardInterrupt as stop:
@@ -136,89 +143,43 @@ def sample(
     sampler: SamplerName = None,
     changes: Changes = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="image n follows from (seed, n)")] = 0,
-    sheet: Annotated[Path | None, typer.Option(help="write all images side by side to this .png file, too")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help=f"write the images, {SHEET} at most, side by side to this .png file, too")
+    ] = None,
     device: Device = None,
 ) -> None:
-    """Draw images from noise with a run of the task generation."""
+    """Draw images from noise with a run of the task generation.
+
+    Images are written as they are drawn, and the folder is there when all are.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out} is there already, and drawn images replace nothing; choose another --out")
     if sheet is not None:
-        _new_file(sheet, ".png")
+        new_file(sheet, ".png")
+    import torch
+
     from rddm.core import images, pictures
     from rddm.core.files import fresh_folder
+    from rddm.core.kinds import Task
+    from rddm.core.systems.sample import samples
 
     trainer = _load(run, changes, device)
+    if not trainer[Task].from_noise:
+        problem = f"is a run of the task {trainer[Task].name!r}, which turns images into others and draws none: use"
+        raise SpecError("command", [((str(run),), f"{problem} rddm restore {run} INPUT --out DIR")])
     shape = None if size is None else size_of(size)
-    found = trainer.sample(
-        count, size=shape, steps=steps, eta=eta, sampler=sampler, seed=seed, progress=sys.stderr.isatty()
-    )
+    options: dict[str, Any] = {"size": shape, "steps": steps, "eta": eta, "sampler": sampler, "seed": seed}
+    shown: list[Tensor] = []
     with fresh_folder(out, overwrite=True) as folder:
-        for number, image in enumerate(found):
-            images.write(folder / f"{number:06d}.png", images.to_array(image))
+        number = 0
+        for drawn in samples(trainer, count, progress=sys.stderr.isatty(), **options):
+            for image in drawn:
+                images.write(folder / f"{number:06d}.png", images.to_array(image))
+                number += 1
+            shown += drawn[: max(0, SHEET - len(shown))] if sheet is not None else []
     if sheet is not None:
-        pictures.sheet(found, sheet)
+        pictures.sheet(torch.stack(shown), sheet)
     print(f"{count} images drawn to {out}")
-
-
-@app.command("eval")
-def evaluate(
-    run: Run,
-    assignments: Assignments = None,
-    steps: Steps = None,
-    eta: Eta = None,
-    sampler: SamplerName = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="the first so many images only")] = None,
-    json: Annotated[Path | None, typer.Option(help="write all scores to this .json file, too")] = None,
-    paths: Annotated[
-        bool, typer.Option("--paths", help="how far predictions depend on the way through the (abar, bbar) plane, too")
-    ] = False,
-    device: Device = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Measure a run on its evaluation images (or others: task.eval=FOLDER), next to the untouched input."""
-    from rddm.core.files import fresh_file, to_json
-
-    if json is not None:
-        _new_file(json, ".json", overwrite)
-    trainer = _load(run, assignments, device)
-    scores = trainer.evaluate(limit=limit, progress=sys.stderr.isatty(), steps=steps, eta=eta, sampler=sampler)
-    print_scores(scores)
-    if paths:
-        scores["path_dependence"] = found = trainer.path_dependence()
-        print("path dependence: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items()))
-    if json is not None:
-        with fresh_file(json) as file:
-            file.write_text(to_json(scores, indent=1), encoding="utf-8")
-
-
-def _new_file(file: Path, suffix: str, overwrite: bool | None = None) -> None:
-    # before anything takes time; None is of a command without --overwrite
-    if file.suffix.lower() != suffix:
-        raise OutputError(f"this is written to a {suffix} file; given {file.name!r}")
-    if file.exists() and not overwrite:
-        ways = "choose another name" + ("" if overwrite is None else ", or add --overwrite")
-        raise OutputError(f"{file} is there already and not replaced unasked; {ways}")
-
-
-def print_scores(scores: dict[str, Any]) -> None:
-    """A table: a row for each of the first images and one for the mean, each metric of the input and of the output."""
-    from rich.console import Console
-    from rich.table import Table
-
-    names = [key.removeprefix("input_") for key in scores if key.startswith("input_")]
-    if not names:  # a set of images, drawn
-        print(", ".join(f"{key} {value:.4f}" for key, value in scores.items() if isinstance(value, float)), end="")
-        print(f" over {scores['images']} images")
-        return
-    table = Table("image", *[f"{name} {end}" for name in names for end in ("in", "out")])
-    images = list(scores["per_image"].items())
-    rows = [*images[:ROWS], (f"mean of {scores['images']}", scores)]
-    for image, values in rows:
-        cells = [f"{values[key]:.{2 if 'psnr' in key else 4}f}" for name in names for key in (f"input_{name}", name)]
-        table.add_row(image, *cells, style="bold" if values is scores else None)
-    if len(images) > ROWS:
-        table.caption = f"the first {ROWS} of {len(images)} images; --json FILE and evaluation.json have all"
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def _load(run: Path, assignments: list[str] | None, device: str | None) -> Trainer:

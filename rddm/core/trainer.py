@@ -16,6 +16,7 @@ from rddm.core.entity import Entity
 from rddm.core.errors import CheckpointError, SpecError
 from rddm.core.files import fresh_folder
 from rddm.core.kinds import Backbone, Sampler, Schedule, Task
+from rddm.core.metrics import Choice
 from rddm.core.network import Network, initialised
 from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
@@ -141,10 +142,15 @@ class Trainer(Entity):
         return sample(self, count, **options)
 
     def evaluate(
-        self, *, limit: int | None = None, progress: bool = False, **options: Unpack[Options]
+        self,
+        *,
+        limit: int | None = None,
+        metrics: Choice | None = None,
+        progress: bool = False,
+        **options: Unpack[Options],
     ) -> dict[str, Any]:
         """Mean scores over the evaluation images; see `rddm.core.systems.evaluate.evaluate`."""
-        return evaluate(self, limit=limit, progress=progress, **options)
+        return evaluate(self, limit=limit, metrics=metrics, progress=progress, **options)
 
     def learnt(self) -> dict[str, Any]:
         """What training found out about the sampler (for `auto` its decision, when and why); mostly nothing."""
@@ -236,14 +242,24 @@ def load(folder: str | Path, device: str | torch.device | None = None, *, overri
 
     Raises:
         CheckpointError: no model is there, it is damaged, or its weights belong to another spec.
-        SpecError: its spec needs a component that is not installed.
+        SpecError: its spec needs a component that is not installed, or the overrides a sampler with other heads.
     """
     if not isinstance(folder, str | Path):
         raise CheckpointError(f"give the folder of a run; given {folder!r}")
-    spec = _spec(override(checkpoint.read_spec(Path(folder)).model_dump(mode="json"), overrides))
+    saved = checkpoint.read_spec(Path(folder))
+    spec = _spec(override(saved.model_dump(mode="json"), overrides))
+    _check_heads(folder, saved.sampler, spec.sampler)
     trainer = Trainer.assemble(spec, pretrained=False)
     checkpoint.read_weights(Path(folder), trainer[Network])
     return trainer.to(device or next(iter(_devices())))
+
+
+def _check_heads(folder: str | Path, own: Sampler, other: Sampler) -> None:
+    # two samplers with one head each have networks of one shape, so that the weights would load and mean something else
+    if other.heads != own.heads:
+        problem = f"the network in {folder} has the heads {list(own.heads)} of {own.name}, and {other.name} needs"
+        way = f"leave sampler={other.name} out and sample with it by --sampler {other.name} (sampler={other.name!r})"
+        raise SpecError("Spec", [(("sampler",), f"{problem} {list(other.heads)}; {way}")])
 
 
 def _devices() -> list[str]:

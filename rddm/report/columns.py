@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rddm.core import images
 from rddm.core.errors import DataError
+from rddm.core.folders import by_name, strangers
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,7 @@ def folder(path: Path, role: Literal["input", "method", "target"], name: str = "
     Raises:
         DataError: no folder, no images in it, or two of one name.
     """
-    if not path.is_dir():
-        raise DataError(f"{path} is no folder (working directory: {Path.cwd()}); give a folder of images, or a run")
-    files: dict[str, Path] = {}
-    for file in images.find(path):
-        image = file.relative_to(path).with_suffix("").as_posix()
-        if image in files:
-            raise DataError(f"{files[image]} and {file} have the same name {image!r}; rename or remove one")
-        files[image] = file
-    return Column(name or path.resolve().name, role, files)
+    return Column(name or path.resolve().name, role, by_name(path))
 
 
 def check(columns: list[Column]) -> None:
@@ -53,12 +45,5 @@ def check(columns: list[Column]) -> None:
     for column in columns:
         others = {name for other in columns if other is not column and other.role == "method" for name in other.files}
         if others and not others & column.files.keys():
-            raise DataError(
-                f"no image of {column.name!r} has the name of one of a method: {_some(column.files)} here,"
-                f" {_some(first.files if column is not first else dict.fromkeys(sorted(others), Path()))} there;"
-                " images are matched by relative path without suffix: rename them"
-            )
-
-
-def _some(files: Mapping[str, Path]) -> str:
-    return ", ".join(list(files)[:3])
+            there = sorted(others) if column is first else first.files
+            raise strangers(f"no image of {column.name!r} has the name of one of a method", column.files, there)

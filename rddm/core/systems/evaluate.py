@@ -125,11 +125,14 @@ def evaluate(
     Raises:
         DataError: no evaluation image can be read, or limit is below 1.
         SpecError: a metric is unknown, or needs a target for each output where none is known.
+        RddmError: a file or a package that a metric needs is missing.
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit must be at least 1, or None for all evaluation images; given {limit}")
     task = entity[Task]
     measured = task.metrics if metrics is None else chosen(metrics, targets=task.target_known)
+    for metric in measured:
+        metric.prepare()
     if not task.target_known:
         images, targets, _ = sets(entity, limit=limit, progress=progress, **options)
         return compared(measured, images, targets)

@@ -61,6 +61,8 @@ def fit(
     if resume and overwrite:
         raise OutputError("resume goes on with a run and overwrite starts anew; give one of them")
     out = out.resolve() if out.is_symlink() else out
+    for metric in entity[Task].metrics:
+        metric.prepare()
     if resume and entity[Sampler].choice is not None:
         resume = _adopt(entity, out)
     choice = entity[Sampler].choice

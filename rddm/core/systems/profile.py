@@ -30,8 +30,9 @@ class Profile:
 
     size: tuple[int, ...]
     parameters: int  # trainable, of all networks
-    macs: int  # multiply-accumulates of one sampling step, one image
+    macs: int  # multiply-accumulates of one evaluation of the network, one image
     steps: int
+    evaluations: int  # of the network for one image: one a step, or more by solvers that look twice
     seconds: float  # median time of one image, all steps
     peak_memory: int  # bytes: allocated on the GPU, or the process's largest resident size on a CPU
     device: str
@@ -39,8 +40,8 @@ class Profile:
 
     @property
     def total_macs(self) -> int:
-        """Multiply-accumulates of one image over all steps (each solver step evaluated once)."""
-        return self.macs * self.steps
+        """Multiply-accumulates of one image over all steps."""
+        return self.macs * self.evaluations
 
 
 class _Step(nn.Module):
@@ -89,8 +90,12 @@ def profile(entity: Entity, size: tuple[int, ...] = (256, 256), *, runs: int = 3
         count, uncounted = macs(entity, size)
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
+    calls: list[nn.Module] = []
+    counting = network.register_forward_hook(lambda module, *_: calls.append(module))
+    restore(entity, image, extras=extras)
+    counting.remove()
     times = []
-    for _ in range(runs + 1):
+    for _ in range(runs):
         start = time.perf_counter()
         restore(entity, image, extras=extras)
         if cuda:
@@ -105,7 +110,8 @@ def profile(entity: Entity, size: tuple[int, ...] = (256, 256), *, runs: int = 3
         parameters=sum(p.numel() for p in network.parameters()),
         macs=count,
         steps=entity[Sampler].steps,
-        seconds=median(times[1:]),
+        evaluations=len(calls),
+        seconds=median(times),
         peak_memory=peak,
         device=str(device),
         uncounted=uncounted,
