@@ -18,6 +18,7 @@ import rddm
 from rddm.cli import app
 from rddm.core import registry
 from rddm.core.images import read
+from rddm.core.systems.sample import samples
 
 runner = CliRunner()
 
@@ -175,6 +176,36 @@ def test_drawn_images_are_written_to_a_new_folder_and_replace_nothing(tmp_path):
     assert "not replaced" in call(*draw, "--out", tmp_path / "more", "--sheet", tmp_path / "sheet.png", code=2).stderr
     assert not (tmp_path / "more").exists()
     rddm.load(tmp_path / "run")
+    Image.fromarray(drawn[0]).save(tmp_path / "image.png")
+    said = call("restore", tmp_path / "run", tmp_path / "image.png", "--out", tmp_path / "more", code=2).stderr
+    assert f"draws images and restores none: use rddm sample {tmp_path / 'run'} --out DIR" in said
+
+
+def test_images_are_written_batch_by_batch_as_they_are_drawn(run, tmp_path, monkeypatch):
+    small = {"name": "nafnet", "width": 4, "enc_blocks": [1], "middle_blocks": 1, "dec_blocks": [1]}
+    spec = {"task": {"name": "generation", "train": "a", "eval": "b"}, "schedule": "ddim", "sampler": "sm-n"}
+    trainer = rddm.build(spec | {"backbone": small})
+    trainer.save(tmp_path / "run")
+    there = []
+
+    def watched(*args, **options):
+        for drawn in samples(*args, **options | {"batch": 2}):
+            there.append(len(list(tmp_path.glob(".new.*/*.png"))))
+            yield drawn
+
+    monkeypatch.setattr("rddm.core.systems.sample.samples", watched)
+    monkeypatch.setattr("rddm.cli.models.SHEET", 3)
+    words = ["--count", 5, "--size", 8, "--steps", 1, "--seed", 3, "--device", "cpu"]
+    call("sample", tmp_path / "run", *words, "--out", tmp_path / "new", "--sheet", tmp_path / "sheet.png")
+    assert there == [0, 2, 4]
+    wanted = trainer.sample(5, size=8, steps=1, seed=3)
+    for number, image in enumerate(wanted):
+        found = read(tmp_path / f"new/{number:06d}.png")
+        np.testing.assert_allclose(found, image.permute(1, 2, 0).numpy() * 255, rtol=0, atol=0.51)
+    assert read(tmp_path / "sheet.png").shape[:2] == (2 * 64 + 6, 2 * 64 + 6)
+    said = call("sample", run, "--out", tmp_path / "none", code=2).stderr
+    assert f"turns images into others and draws none: use rddm restore {run} INPUT --out DIR" in said
+    assert not (tmp_path / "none").exists()
 
 
 def test_list_show_and_schema_know_the_components():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -119,6 +119,35 @@ def sample(
         SpecError: the task's networks see an input, which this has not got; else as for `trajectory`.
         ShapeError: neither or both of count and noise are given, or they or size are no such numbers.
     """
+    found = samples(
+        entity,
+        count,
+        noise=noise,
+        size=size,
+        seed=seed,
+        steps=steps,
+        eta=eta,
+        sampler=sampler,
+        batch=batch,
+        progress=progress,
+    )
+    return torch.cat(list(found)).to("cpu" if noise is None else noise.device).clone()
+
+
+def samples(
+    entity: Entity,
+    count: int | None = None,
+    *,
+    noise: Tensor | None = None,
+    size: int | Sequence[int] | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    eta: float | None = None,
+    sampler: Sampler | str | dict[str, object] | None = None,
+    batch: int = 64,
+    progress: bool = False,
+) -> Iterator[Tensor]:
+    """The images of `sample`, on the CPU, batch by batch as they are drawn, so that they need not fit into memory."""
     task, network = entity[Task], entity[Network]
     if not task.from_noise:
         problem = f"task {task.name!r} turns inputs into images; use restore(image)"
@@ -135,10 +164,10 @@ def sample(
         raise ShapeError(f"images are (N, {task.channels}, {SIZES[ndim]}), of at least one each; given {shape}")
     if sampler is not None:
         entity = entity.replace(another_sampler(entity[Sampler], sampler))
-    device, images = next(network.parameters()).device, []
-    with torch.inference_mode():
-        for first in tqdm(range(0, shape[0], batch), desc="sample", disable=not progress, leave=False):
-            numbers = range(first, min(first + batch, shape[0]))
+    device = next(network.parameters()).device
+    for first in tqdm(range(0, shape[0], batch), desc="sample", disable=not progress, leave=False):
+        numbers = range(first, min(first + batch, shape[0]))
+        with torch.inference_mode():  # left before what is drawn is given away
             states = trajectory(
                 entity,
                 torch.zeros(len(numbers), *shape[1:], device=device),
@@ -149,8 +178,8 @@ def sample(
             )
             for state in states:
                 x = state.x
-            images.append(((x + 1) / 2).clamp(0, 1).cpu())
-    return torch.cat(images).to("cpu" if noise is None else noise.device).clone()
+            drawn = ((x + 1) / 2).clamp(0, 1).cpu()
+        yield drawn.clone()
 
 
 def another_sampler(own: Sampler, other: Sampler | str | dict[str, object]) -> Sampler:
