@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 from strategies import truth
 
 from rddm.core import registry
 from rddm.core.heads import decode, encode
-from rddm.core.kinds import Route
+from rddm.core.kinds import Route, Source, Task
+from rddm.core.named import resolve
 from rddm.core.process import Prediction, forward, reverse_step
 from rddm.grids.arc_length import ArcLength
 from rddm.grids.uniform import Uniform
@@ -125,3 +127,17 @@ def test_a_clamp_between_two_passes_removes_noise_twice():
             x = x.clamp(-1, 1) if clamped and to > 0 else x
         off.append((x - x0).abs().mean().item())
     assert off == pytest.approx([0.25, 0.0], abs=0.005)
+
+
+def test_every_snippet_of_the_page_on_tasks_is_a_task_or_a_source():
+    text = (DOCS / "tasks.md").read_text(encoding="utf-8")
+    found = [YAML(typ="safe").load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    parts = [resolve(Task, one["task"]) if "task" in one else resolve(Source, one["train"]) for one in found]
+    assert [part.name for part in parts] == ["paired", "list", "datasets", "webdataset", "paired"]
+
+
+def test_the_page_on_tasks_mentions_every_task_and_source():
+    text = (DOCS / "tasks.md").read_text(encoding="utf-8")
+    for kind in ("task", "source"):
+        built_in = [entry.name for entry in registry.entries(kind) if entry.distribution == "residual-diffusion"]
+        assert [name for name in built_in if f"| `{name}` |" not in text] == []

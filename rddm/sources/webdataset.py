@@ -28,8 +28,8 @@ class WebDataset(Source):
     is a target. `columns` names fields by role. Members of other kinds are passed over. A sample's name is its
     shard's, with as many folders as tell it from others, and its key.
 
-    The members' places are read once, at opening (about 50 000 a second), and images then by their places: examples
-    are found by number, which the package webdataset, a reader of streams, does not offer since 1.0.
+    The members' places are read at opening, about 50 000 a second, and images then by their places: examples are
+    found by number, which the package webdataset, a reader of streams, does not offer.
     """
 
     name: Literal["webdataset"] = "webdataset"
