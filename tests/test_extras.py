@@ -149,7 +149,7 @@ def test_masks_among_the_inputs_are_no_inputs_and_no_result_replaces_one(run, da
     words = [run, data / "in/a.png", *words[2:], "--out", data / "in/mask", "--overwrite"]
     assert "would replace an extra" in call(*words, code=2).stderr
     images.write(data / "in/mask/a.bmp", noise(0, SIZES["a"], 1))
-    assert "have one name" in call(*words, code=2).stderr
+    assert "have the same name 'a'" in call(*words, code=2).stderr
 
 
 def test_a_mask_cuts_the_hole_and_known_pixels_stay_bit_for_bit(holes, data):

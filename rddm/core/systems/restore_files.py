@@ -17,6 +17,7 @@ from rddm.core import images
 from rddm.core.entity import Entity
 from rddm.core.errors import SHOWN, DataError, OutputError
 from rddm.core.extras import Given, accepted, applied, read
+from rddm.core.folders import by_name
 from rddm.core.kinds import Task
 from rddm.core.systems.sample import restore
 
@@ -53,7 +54,7 @@ def plan(
             become one file, as those do whose names differ in case only on a disk that ignores it; or a result
             would replace its own input.
     """
-    names: dict[tuple[Path, Path], Path] = {}  # of each source and result, without suffix: what extras are found by
+    names: dict[tuple[Path, Path], str] = {}  # of each source and result, without suffix: what extras are found by
     taken = [out, *(given for given in (extras or {}).values() if isinstance(given, Path))]
     for given in inputs:
         if given.is_dir():
@@ -62,9 +63,9 @@ def plan(
             for file in images.find(given):
                 if inner.isdisjoint([file.resolve(), *file.resolve().parents]):
                     name = base / file.relative_to(given)
-                    names[file, out / images.result_name(name)] = name.with_suffix("")
+                    names[file, out / images.result_name(name)] = name.with_suffix("").as_posix()
         elif given.is_file():
-            names[given, out / images.result_name(Path(given.name))] = Path(given.stem)
+            names[given, out / images.result_name(Path(given.name))] = given.stem
         else:
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
     sources: dict[Path, Path] = {}
@@ -102,7 +103,7 @@ def _ignores_case(folder: Path) -> bool:
         return False
 
 
-def _extras(names: Sequence[Path], extras: Mapping[str, Given]) -> list[dict[str, Given]]:
+def _extras(names: Sequence[str], extras: Mapping[str, Given]) -> list[dict[str, Given]]:
     found: list[dict[str, Given]] = [{} for _ in names]
     problems = []
     for role, given in extras.items():
@@ -112,14 +113,8 @@ def _extras(names: Sequence[Path], extras: Mapping[str, Given]) -> list[dict[str
             continue
         if not given.exists():
             raise DataError(f"{role}: {given} is neither a file nor a folder (working directory: {Path.cwd()})")
-        there: dict[Path, Path] = {}
-        for file in images.find(given):
-            name = file.relative_to(given).with_suffix("")
-            if name in there:
-                raise DataError(f"{role}: {there[name]} and {file} have one name; rename or remove one of them")
-            there[name] = file
-        missing = [name.as_posix() for name in names if name not in there]
-        problems += [f"{role} of {name}: not in {given}" for name in missing]
+        there = by_name(given)
+        problems += [f"{role} of {name}: not in {given}" for name in names if name not in there]
         for one, name in zip(found, names, strict=True):
             one |= {role: there[name]} if name in there else {}
     if problems:
