@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-import torch
 from hypothesis import strategies as st
 
 from rddm.core import registry
 from rddm.core.component import Component
 from rddm.core.kinds import Sampler, Schedule
-from rddm.core.process import Node, Path, Prediction
+from rddm.testing import strategies
+from rddm.testing.strategies import determined, times, truth
+
+__all__ = [
+    "PARAMETERS",
+    "REQUIRED",
+    "SAMPLERS",
+    "SMALL",
+    "component",
+    "determined",
+    "samplers",
+    "schedules",
+    "times",
+    "truth",
+]
 
 C = TypeVar("C", bound=Component)
 
@@ -123,6 +136,22 @@ REQUIRED = {
     ("route", "schedule"): {"schedule": "ddim"},
 }
 
+#: Backbones that are small enough to be tried out quickly; others are taken with their defaults.
+SMALL: dict[str, dict[str, object]] = {
+    "nafnet": {"width": 8, "middle_blocks": 1},
+    "unet": {"width": 8, "multipliers": (1, 2)},
+    "restormer": {"width": 8, "blocks": (1, 1), "heads": (1, 2)},
+    "timm-unet": {"encoder": "test_resnet", "width": 8},
+    "diffusers": {
+        "config": {
+            "block_out_channels": (8, 16),
+            "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+            "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+            "norm_num_groups": 4,
+        }
+    },
+}
+
 
 def component(base: type[C], name: str) -> C:
     """A component with its defaults, and with what it requires."""
@@ -130,40 +159,10 @@ def component(base: type[C], name: str) -> C:
 
 
 def schedules(names: Sequence[str] | None = None) -> st.SearchStrategy[Schedule]:
-    def build(name: str) -> st.SearchStrategy[Schedule]:
-        return PARAMETERS.get(name, st.just({})).map(lambda keys: registry.load(Schedule, name)(**keys))
-
-    return st.sampled_from(names or registry.names("schedule")).flatmap(build)
+    """Every registered schedule, or those named, at random parameters."""
+    return strategies.schedules(names or registry.names("schedule"), PARAMETERS)
 
 
 def samplers() -> st.SearchStrategy[Sampler]:
-    def build(name: str) -> st.SearchStrategy[Sampler]:
-        return SAMPLERS.get(name, st.just({})).map(lambda keys: registry.load(Sampler, name)(**keys))
-
-    return st.sampled_from(registry.names("sampler")).flatmap(build)
-
-
-def determined(sampler: Sampler, path: Path, node: Node) -> bool:
-    """Whether path, heads and, for a single head, I_in determine clean image and input well, by their singular values.
-
-    Where there is no noise, eps is 0 by definition, and no unknown.
-    """
-    rows = [(node.A, node.B, node.C), *sampler.targets(path, node).values()]
-    rows += [(0, 1, 0)] if len(sampler.heads) == 1 else []
-    unknowns = 2 if node.C == 0 else 3
-    system = torch.tensor([[float(part) for part in row] for row in rows], dtype=torch.float64)[:, :unknowns]
-    return bool(torch.linalg.svdvals(system)[-1] > 1e-3)
-
-
-@st.composite
-def times(draw: st.DrawFn, T: int) -> list[int]:
-    """Any nodes from T down to 0."""
-    inner = draw(st.sets(st.integers(1, T - 1), max_size=6)) if T > 1 else set()
-    return [T, *sorted(inner, reverse=True), 0]
-
-
-def truth(seed: int, shape: tuple[int, ...] = (2, 3, 4, 5)) -> Prediction:
-    """A clean image, a residual and noise, float64."""
-    generator = torch.Generator().manual_seed(seed)
-    x0, x_in, eps = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(3))
-    return Prediction(x0, x_in - x0, eps)
+    """Every registered sampler, as it is after training."""
+    return strategies.samplers(registry.names("sampler"), SAMPLERS)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import determined, samplers, schedules, times, truth
+from strategies import samplers, schedules, times, truth
 
 from rddm import ShapeError, SpecError
 from rddm.core import registry
-from rddm.core.heads import clip, decode, encode
+from rddm.core.heads import clip, decode
 from rddm.core.kinds import Sampler, Schedule, Solver
-from rddm.core.process import Path, Prediction, forward, forward_step, posterior_std, reverse_step
-
-seeds = st.integers(0, 2**32)
-etas = st.sampled_from([0.0, 1.0]) | st.floats(0, 1)
-SHAPES = st.sampled_from([(2, 3, 4, 5), (1, 1, 7), (2, 4, 3, 2, 2)])
+from rddm.core.process import Path, forward, forward_step, reverse_step
+from rddm.testing import _laws as laws
+from rddm.testing.strategies import etas, seeds, shapes
 
 
 def close(a: torch.Tensor, b: torch.Tensor, atol: float = 1e-12) -> None:
@@ -27,12 +23,7 @@ def close(a: torch.Tensor, b: torch.Tensor, atol: float = 1e-12) -> None:
 
 @given(schedules())
 def test_a_path_starts_at_the_clean_image_and_its_noise_level_never_falls(schedule):
-    path = schedule.path()
-    assert (path.A[0], path.B[0], path.C[0]) == (1, 0, 0)
-    assert all(table.dtype == torch.float64 and table.shape == (path.T + 1,) for table in (*path.tables, path.F))
-    assert (path.C >= 0).all()
-    assert (path.F[:-1] > 0).all()
-    assert ((path.C / path.F)[:-1].diff() >= -1e-12).all()
+    laws.starts_clean_and_its_noise_never_falls(schedule.path())
 
 
 @given(schedules(["power", "truncated-normal", "ddim"]))
@@ -46,20 +37,9 @@ def test_residual_and_noise_of_a_residual_schedule_only_grow(schedule):
 
 @given(schedules(), st.data())
 def test_the_chain_has_the_mean_and_the_variance_of_the_closed_form(schedule, data):
-    # the chain is linear: follow its mean with z = 0, and its variance by the gains and spreads of its steps
     path = schedule.path()
     nodes = data.draw(times(path.T))[::-1]
-    t = truth(data.draw(seeds))
-    x_in, zero = t.x0 + t.res, torch.zeros_like(t.x0)
-    x, variance = t.x0, torch.zeros(())
-    for s, e in itertools.pairwise(nodes):
-        now, to = path[s], path[e]
-        gain = forward_step(torch.ones_like(zero), zero, zero, zero, now, to)
-        spread = forward_step(zero, zero, zero, torch.ones_like(zero), now, to)
-        x = forward_step(x, t.x0, x_in, zero, now, to)
-        variance = gain**2 * variance + spread**2
-    close(x, forward(t.x0, x_in, zero, path[path.T]))
-    close(variance, (path.C[-1] ** 2).expand_as(zero))
+    laws.the_chain_has_the_moments_of_the_closed_form(path, nodes, truth(data.draw(seeds)))
 
 
 def test_the_sampled_chain_matches_the_closed_form_in_distribution():
@@ -79,17 +59,7 @@ def test_the_sampled_chain_matches_the_closed_form_in_distribution():
 def test_oracle_predictions_walk_back_to_the_clean_image_over_any_steps(schedule, seed, eta, data):
     path = schedule.path()
     nodes = data.draw(times(path.T))
-    t = truth(seed, data.draw(SHAPES))
-    x_in = t.x0 + t.res
-    generator = torch.Generator().manual_seed(seed)
-    x = forward(t.x0, x_in, t.eps, path[path.T])
-    for now, to in itertools.pairwise(nodes):
-        node = path[now]
-        noisy = node.C > 0
-        eps = (x - forward(t.x0, x_in, torch.zeros_like(x), node)) / node.C if noisy else torch.zeros_like(x)
-        z = torch.randn(x.shape, generator=generator, dtype=torch.float64)
-        x = reverse_step(Prediction(t.x0, t.res, eps), node, path[to], eta, lambda z=z: z)
-    close(x, t.x0)
+    laws.the_truth_walks_back_to_the_clean_image(path, nodes, eta, truth(seed, data.draw(shapes)), seed)
 
 
 @given(schedules(), samplers(), st.sampled_from(registry.names("solver")), seeds, etas, st.data())
@@ -98,65 +68,19 @@ def test_every_sampler_and_solver_with_an_oracle_network_returns_the_clean_image
 ):
     path = schedule.path()
     nodes = data.draw(times(path.T))
-    t = truth(seed)
-    x_in = t.x0 + t.res
-    generator = torch.Generator().manual_seed(seed)
-
-    def predict(x, node):
-        eps = (x - forward(t.x0, x_in, torch.zeros_like(x), node)) / node.C if node.C > 0 else torch.zeros_like(x)
-        now = Prediction(t.x0, t.res, eps)
-        heads = [(target, encode(target, now)) for target in sampler.targets(path, node).values()]
-        return decode(x, node, heads, x_in)
-
-    def draw():
-        return torch.randn(t.x0.shape, generator=generator, dtype=torch.float64)
-
-    if not all(determined(sampler, path, path[t]) for t in nodes[:-1]):
-        return  # such as noise alone where abar = 1; see the next tests
     eta = 0.0 if solver == "heun" else eta  # which is deterministic
-    x, memory = forward(t.x0, x_in, t.eps, path[path.T]), None
-    for now, to in itertools.pairwise(nodes):
-        x, _, memory = registry.load(Solver, solver)().step(x, path[now], path[to], predict, draw, eta, memory)
-    close(x, t.x0, atol=1e-8)
+    laws.an_oracle_samples_the_clean_image(path, sampler, registry.load(Solver, solver)(), nodes, eta, seed)
 
 
 @given(schedules(), samplers(), seeds, st.data())
 def test_decoding_what_was_encoded_gives_the_truth_back(schedule, sampler, seed, data):
     path = schedule.path()
-    node = path[data.draw(st.integers(1, path.T))]
-    t = truth(seed)
-    t = t if node.C > 0 else Prediction(t.x0, t.res, torch.zeros_like(t.eps))  # what holds no noise has none to find
-    x_in = t.x0 + t.res
-    heads = [(target, encode(target, t)) for target in sampler.targets(path, node).values()]
-    if not determined(sampler, path, node):
-        return
-    found = decode(forward(t.x0, x_in, t.eps, node), node, heads, x_in)
-    close(found.x0, t.x0, atol=1e-8)
-    close(found.res, t.res, atol=1e-8)
-    if node.C > 1e-3:
-        close(found.eps, t.eps, atol=1e-8)
+    laws.what_is_encoded_is_decoded(path, sampler, data.draw(st.integers(1, path.T)), truth(seed))
 
 
 @given(schedules(), samplers(), seeds)
 def test_a_batch_of_times_decodes_like_each_time_alone(schedule, sampler, seed):
-    path = schedule.path()
-    t = truth(seed, (path.T, 1, 2, 2))
-    index = torch.arange(1, path.T + 1)
-    node = path[index]
-    x_in = t.x0 + t.res
-    x = forward(t.x0, x_in, t.eps, node)
-    heads = [(target, encode(target, t)) for target in sampler.targets(path, node).values()]
-    try:
-        found = decode(x, node, heads, x_in)
-    except SpecError:
-        assert not all(determined(sampler, path, path[int(t)]) for t in index)
-        return
-    for i in (0, path.T - 1):
-        one = path[int(index[i])]
-        row = Prediction(t.x0[i : i + 1], t.res[i : i + 1], t.eps[i : i + 1])
-        heads = [(target, encode(target, row)) for target in sampler.targets(path, one).values()]
-        alone = decode(x[i : i + 1], one, heads, x_in[i : i + 1])
-        close(found.x0[i : i + 1], alone.x0, atol=1e-8)
+    laws.a_batch_of_times_decodes_like_each_alone(schedule.path(), sampler, seed)
 
 
 def test_where_no_trace_of_the_clean_image_is_left_sm_n_takes_the_input_for_it():
@@ -178,34 +102,16 @@ def test_heads_that_say_nothing_about_the_image_are_an_error_in_one_sentence():
 
 @given(schedules(), seeds, st.data())
 def test_eta_1_is_the_ancestral_posterior_of_the_chain(schedule, seed, data):
-    # Bayes by hand: q(x_s | x_t, x0) from the marginal at s and the Gaussian step s -> t, as a product of Gaussians
     path = schedule.path()
     high = data.draw(st.integers(2, path.T))
-    now, to = path[high], path[data.draw(st.integers(1, high - 1))]
-    t = truth(seed)
-    x_in = t.x0 + t.res
-    x_t = forward(t.x0, x_in, t.eps, now)
-    gain = now.F / to.F
-    shift = (now.A - gain * to.A) * t.x0 + (now.B - gain * to.B) * x_in
-    step_variance, mean = now.C**2 - (gain * to.C) ** 2, to.A * t.x0 + to.B * x_in
-    variance = to.C**2
-    if now.C > 0:  # else the state is pinned, or nothing is random, and says no more than the marginal
-        mean = (step_variance * mean + gain * to.C**2 * (x_t - shift)) / now.C**2
-        variance = variance * step_variance / now.C**2
-    sigma = posterior_std(now, to, 1.0)
-    assert sigma.item() ** 2 == pytest.approx(variance.item(), rel=1e-6, abs=1e-13 * max(1, now.C.item() ** 2))
-    close(reverse_step(t, now, to, 1.0, lambda: torch.zeros_like(x_t)), mean, atol=1e-6)
+    laws.eta_1_is_the_ancestral_posterior(path, high, data.draw(st.integers(1, high - 1)), truth(seed))
 
 
 @given(schedules(), etas, st.data())
 def test_every_eta_keeps_the_variance_of_the_path(schedule, eta, data):
     path = schedule.path()
     high = data.draw(st.integers(1, path.T))
-    now, to = path[high], path[data.draw(st.integers(0, high - 1))]
-    zero, one = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
-    kept = reverse_step(Prediction(zero, zero, one), now, to, eta, lambda: zero)
-    drawn = reverse_step(Prediction(zero, zero, zero), now, to, eta, lambda: one)
-    close(kept**2 + drawn**2, (to.C**2).expand(1, 1))
+    laws.every_eta_keeps_the_variance(path, high, data.draw(st.integers(0, high - 1)), eta)
 
 
 @given(schedules(), seeds, etas, st.data())

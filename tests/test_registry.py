@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 import subprocess
 import sys
 import warnings
@@ -91,6 +93,69 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_hinders_nobody(install):
         resolve(Schedule, "broken")
 
 
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("x = 1\n\nraise SystemError('boom')", 3),
+        ("raise SystemExit(3)", 1),
+        ("def f(:\n    pass", 1),
+        ("x = 1\ny = f(x", 2),
+        ("def f():\n    return 1 / 0\n\nf()", 2),
+        ("from typing import Literal\nimport rddm.core.kinds as k\nclass Mine(k.Schedule):\n    T: undefined = 1", 4),
+        ("import json\njson.loads('{')", 2),
+    ],
+)
+def test_the_line_of_the_plugin_that_an_import_fails_in_is_named(install, source, line):
+    module = install("broken", source)
+    install("whole", distribution="second-party", folder="second")
+    for _ in range(2):
+        with pytest.raises(RegistryError, match=rf"of third-party 1\.2 .*, in \S*{module}\.py:{line}$"):
+            registry.load(Schedule, "broken")
+    assert resolve(Schedule, "whole").path().T == 10
+
+
+def test_an_entry_point_that_leads_nowhere_is_to_be_mended_in_pyproject(install):
+    install("lost", metadata="[rddm.schedules]\nlost = no_module_of_this_name:Mine\n")
+    with pytest.raises(RegistryError, match="No module named .*; mend its entry point in pyproject.toml"):
+        registry.load(Schedule, "lost")
+
+
+RAISES = """
+from typing import Literal
+import torch
+from rddm.plugin import Path, Schedule
+
+class Mine(Schedule):
+    name: Literal["{name}"] = "{name}"
+    def path(self):
+        return helper()
+
+def helper():
+    {what}
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "said"),
+    [
+        ("return 1 / 0", 1, "ZeroDivisionError: division by zero\nraised in third-party 1.2, "),
+        ("return Path.dual(*torch.ones(2, 3).double())", 2, "t = 0 must be the clean image"),
+    ],
+)
+def test_what_goes_wrong_in_a_plugin_at_work_names_its_distribution_and_line(install, tmp_path, what, code, said):
+    module = install("odd", RAISES.replace("{what}", what))
+    (tmp_path / "spec.yaml").write_text("{task: {name: paired, train: a, eval: b}, schedule: odd}")
+    done = subprocess.run(
+        [sys.executable, "-m", "rddm", "profile", str(tmp_path / "spec.yaml")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+    assert re.search(rf"raised in third-party 1\.2, \S*{module}\.py:12", done.stderr)
+
+
 @pytest.mark.parametrize("source", ["raise SystemError('boom')", "x = 1", "class Mine: pass", "Mine = 3"])
 def test_a_plugin_that_is_no_component_says_what_it_is(install, source):
     install("odd", source)
@@ -100,7 +165,9 @@ def test_a_plugin_that_is_no_component_says_what_it_is(install, source):
 
 def test_a_component_that_lacks_a_method_is_named_with_the_method(install):
     install("unfinished", SCHEDULE.replace("def path", "def paths"))
-    with pytest.raises(RegistryError, match=r"'unfinished' of third-party 1\.2 .* lacks path, which every schedule"):
+    with pytest.raises(
+        RegistryError, match=r"'unfinished' of third-party 1\.2 .* lacks path, which every schedule.*_\d+\.py:7$"
+    ):
         registry.load(Schedule, "unfinished")
 
 
@@ -153,19 +220,21 @@ class Mine(Degradation):
     )
     from rddm.core.data import Examples
 
-    with pytest.raises(ShapeError, match="degradation 'glaring' must keep .*range"):
+    with pytest.raises(ShapeError, match="degradation 'glaring' must give 'input' as"):
         Examples(trainer[kinds.Task], trainer[rddm.Training])[0]
 
 
 def test_a_component_of_another_kind_is_refused(install):
     install("other", SCHEDULE, kind="samplers")
-    with pytest.raises(RegistryError, match="not a class derived from rddm.core.kinds.Sampler"):
+    with pytest.raises(RegistryError, match=r"not a class derived from rddm.plugin.Sampler, in .*third_party_\d+.py:7"):
         registry.load(Sampler, "other")
 
 
 def test_an_entry_point_under_another_name_than_the_class_declares_tells_what_to_write(install):
     install("declared", entry="registered")
-    with pytest.raises(RegistryError, match="declares the name 'declared'; write name: Literal.\"registered\"."):
+    with pytest.raises(
+        RegistryError, match=r"declares the name 'declared'; write name: Literal.\"registered\".*_\d+\.py:7, or"
+    ):
         registry.load(Schedule, "registered")
 
 

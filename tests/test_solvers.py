@@ -34,6 +34,7 @@ from rddm.solvers.first_order import FirstOrder
 from rddm.solvers.heun import Heun
 from rddm.solvers.kappa import Kappa
 from rddm.solvers.multistep import Multistep
+from rddm.testing._gaussian import Gaussian
 
 FORMS = [
     {"name": "power", "alpha": "increasing"},
@@ -53,55 +54,6 @@ CASES = [{"name": name} for name in scalar_schedules()] + FORMS
 #: Of every solver of the path's own flow; kappa has other marginals, and its own tests.
 ORDERS = {"first-order": 1, "posterior": 1, "heun": 2, "multistep": 2}
 SOLVERS = [name for name in registry.names("solver") if name != "kappa"]
-
-
-class Gaussian:
-    """I_0 | I_in ~ N(mean, variance) by pixel: the posterior and the probability flow are known in closed form."""
-
-    def __init__(self, path: Path) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.path = path
-        self.variance = torch.tensor([0.05, 0.3, 1.2], dtype=torch.float64)
-        self.x_in = torch.randn(1, 3, generator=generator, dtype=torch.float64)
-        self.mean = 0.3 * self.x_in + 0.1
-        self.quantile = torch.randn(1, 3, generator=generator, dtype=torch.float64)
-
-    def state(self, t: int) -> torch.Tensor:
-        """Where the flow is at t: the same quantile of every marginal."""
-        node = self.path[t]
-        std = (node.A**2 * self.variance + node.C**2).sqrt()
-        return node.A * self.mean + node.B * self.x_in + self.quantile * std
-
-    def predict(self, x, node):
-        total = node.A**2 * self.variance + node.C**2
-        shift = (x - node.A * self.mean - node.B * self.x_in) / torch.where(total > 0, total, 1.0)
-        x0 = self.mean + node.A * self.variance * shift
-        return Prediction(x0, self.x_in - x0, node.C * shift)
-
-    def solve(self, solver: Solver, nodes: list[int]) -> torch.Tensor:
-        """The flow from nodes[0] on; a bridge, pinned there, has the quantile as its first draw."""
-        x, memory = self.state(nodes[0]), None
-        for now, to in pairwise(nodes):
-            x, _, memory = solver.step(
-                x, self.path[now], self.path[to], self.predict, lambda: self.quantile, 0.0, memory
-            )
-        return x
-
-    def errors(self, solver: Solver, grid: str, counts=(40, 160)) -> list[float]:
-        end = self.path.T
-        found = []
-        for steps in counts:
-            if grid == "inside":
-                low, high = end // 32, end * 31 // 32
-                nodes = [round(low + (high - low) * k / steps) for k in range(steps, -1, -1)]
-            else:
-                nodes = component(Grid, grid).times(self.path, steps)
-            found.append((self.solve(solver, nodes) - self.state(nodes[-1])).norm().item())
-        return found
-
-    def order(self, solver: Solver, grid: str) -> float:
-        coarse, fine = self.errors(solver, grid)
-        return math.log(coarse / fine) / math.log(4)
 
 
 @cache

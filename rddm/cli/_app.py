@@ -12,10 +12,14 @@ from typer.core import TyperGroup
 
 from rddm import __version__
 from rddm.core.errors import RddmError, SpecError
+from rddm.core.registry import blamed
 
 
 class _Group(TyperGroup):
-    """Commands whose user errors are one line and exit code 2, and whose stopping is exit code 130."""
+    """Commands whose user errors are one line and exit code 2, and whose stopping is exit code 130.
+
+    What goes wrong in a plugin's code names its distribution and line.
+    """
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
@@ -23,11 +27,16 @@ class _Group(TyperGroup):
         except RddmError as error:
             if os.environ.get("RDDM_TRACEBACK"):
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            where = blamed(error)
+            print(f"error: {error}" + (f"\n(raised in {where})" if where else ""), file=sys.stderr)
             raise typer.Exit(2) from None
         except KeyboardInterrupt as stop:
             print(f"\n{stop}" if str(stop) else "\nstopped", file=sys.stderr)
             raise typer.Exit(130) from None
+        except Exception as error:
+            if where := blamed(error):
+                error.add_note(f"raised in {where}, which is no part of rddm; its authors can mend it there")
+            raise
 
 
 app = typer.Typer(

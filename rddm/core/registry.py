@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import re
 import sys
+import traceback
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import entrypoints
 
+from rddm.core.blame import line_of, line_of_class
 from rddm.core.errors import RegistryError, suggest
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ KINDS = (
     "source",
     "task",
 )
+OWN = "residual-diffusion"  # the distribution of the built-ins
 
 
 @dataclass(frozen=True, order=True)
@@ -51,6 +54,11 @@ class Entry:
     target: str  # "module:attribute"
     distribution: str
     version: str
+
+    @property
+    def package(self) -> str:
+        """The top-level package that its code is in."""
+        return re.split(r"[.:]", self.target, maxsplit=1)[0].strip()
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} of {self.distribution} {self.version} ({self.target})"
@@ -94,20 +102,34 @@ def refresh() -> None:
     _scan.cache_clear()
 
 
+def blamed(error: BaseException) -> str:
+    """The distribution and the line, FILE:LINE, of the last plugin whose code an error came through; "" if of none."""
+    packages = {entry.package: entry for kind in KINDS for entry in entries(kind) if entry.distribution != OWN}
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        entry = packages.get(str(frame.f_globals.get("__name__", "")).partition(".")[0])
+        if entry is not None:
+            return f"{entry.distribution} {entry.version}, {line_of(error, entry.package)}"
+    return ""
+
+
 def _load(base: type[C], entry: Entry) -> type[C]:
     try:
         found: object = entrypoints.EntryPoint.from_string(entry.target, entry.name).load()
-    except Exception as cause:  # a plugin's import can raise anything
-        raise RegistryError(f"{entry} cannot be loaded: {type(cause).__name__}: {cause}") from cause
+    except (Exception, SystemExit) as cause:  # a plugin's import can raise anything
+        where = line_of(cause, entry.package)
+        mend = f", in {where}" if where else "; mend its entry point in pyproject.toml, and install it again"
+        raise RegistryError(f"{entry} cannot be loaded: {type(cause).__name__}: {cause}{mend}") from cause
     if not (isinstance(found, type) and issubclass(found, base)):
-        raise RegistryError(f"{entry} is {found!r}, not a class derived from {base.__module__}.{base.__name__}")
+        where = f", in {line_of_class(found)}" if isinstance(found, type) else ""
+        raise RegistryError(f"{entry} is {found!r}, not a class derived from rddm.plugin.{base.__name__}{where}")
+    where = line_of_class(found)
     if missing := sorted(found.__abstractmethods__):
-        raise RegistryError(f"{entry} lacks {', '.join(missing)}, which every {base.kind} must define")
+        raise RegistryError(f"{entry} lacks {', '.join(missing)}, which every {base.kind} must define; in {where}")
     declared = found.model_fields["name"].default
     if declared != entry.name:
         raise RegistryError(
             f'{entry} declares the name {declared!r}; write name: Literal["{entry.name}"] = "{entry.name}"'
-            " in the class, or rename the entry point"
+            f" in the class, {where}, or rename the entry point"
         )
     return found
 

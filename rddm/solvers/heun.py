@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Solver
-from rddm.core.process import Node, Prediction, combine, reverse_step
+from rddm.core.process import Node, Prediction, check_eta, combine, reverse_step
 
 
 class Heun(Solver):
@@ -40,6 +40,7 @@ class Heun(Solver):
         eta: float,
         memory: Any,
     ) -> tuple[Tensor, Prediction, None]:
+        check_eta(eta)
         if eta > 0:
             raise SpecError("Spec", [(("sampler", "eta"), f"must be 0 for the solver heun; given {eta}")])
         here = predict(x, now)

@@ -1,0 +1,95 @@
+"""What components of other packages are written with: everything they need of rddm, and nothing that may change.
+
+These names, their signatures and meanings, and those of the abstract methods are kept within a minor version before
+1.0, and within a major version from 1.0 on; see docs/plugins.md. Whatever else is in `rddm.core` may move at any time.
+`rddm.testing` tests components, and is kept in the same way.
+"""
+
+from rddm.core import images
+from rddm.core.component import Component, Model
+from rddm.core.errors import DataError, RddmError, ShapeError, SpecError
+from rddm.core.heads import INPUT, NOISE, RES, X0, Target, decode, encode
+from rddm.core.images import Array
+from rddm.core.kinds import (
+    Backbone,
+    Choice,
+    Degradation,
+    Grid,
+    ImageMetric,
+    Mask,
+    Metric,
+    Positive,
+    Record,
+    Records,
+    Route,
+    Sampler,
+    Schedule,
+    SetMetric,
+    Solver,
+    Source,
+    Task,
+    usual_metrics,
+)
+from rddm.core.named import Named, resolve
+from rddm.core.process import (
+    Node,
+    Path,
+    Prediction,
+    Spectrum,
+    check_eta,
+    combine,
+    forward,
+    posterior_std,
+    reverse_step,
+    scale,
+    spread,
+)
+
+__all__ = [
+    "INPUT",
+    "NOISE",
+    "RES",
+    "X0",
+    "Array",
+    "Backbone",
+    "Choice",
+    "Component",
+    "DataError",
+    "Degradation",
+    "Grid",
+    "ImageMetric",
+    "Mask",
+    "Metric",
+    "Model",
+    "Named",
+    "Node",
+    "Path",
+    "Positive",
+    "Prediction",
+    "RddmError",
+    "Record",
+    "Records",
+    "Route",
+    "Sampler",
+    "Schedule",
+    "SetMetric",
+    "ShapeError",
+    "Solver",
+    "Source",
+    "SpecError",
+    "Spectrum",
+    "Target",
+    "Task",
+    "check_eta",
+    "combine",
+    "decode",
+    "encode",
+    "forward",
+    "images",
+    "posterior_std",
+    "resolve",
+    "reverse_step",
+    "scale",
+    "spread",
+    "usual_metrics",
+]
