@@ -15,8 +15,6 @@ PHOTOS = {"train": Photos(), "eval": Photos(images="test"), "degradation": Water
 @pytest.mark.parametrize(
     "part",
     [
-        Water(),
-        Water(forward=(0, 0), types=("9",)),
         UIQM(),
         UIQM(convention="definition"),
         UCIQE(),
@@ -29,6 +27,10 @@ PHOTOS = {"train": Photos(), "eval": Photos(images="test"), "degradation": Water
 )
 def test_components_keep_the_contract_of_their_kind(part: Component) -> None:
     check(part)
+
+
+def test_the_water_keeps_the_contract_of_its_kind() -> None:
+    check(Water(), examples=8)
 
 
 def test_the_backbone_keeps_the_contract_of_its_kind() -> None:

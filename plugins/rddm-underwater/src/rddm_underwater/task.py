@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -61,7 +62,7 @@ class Underwater(Task):
         colours = lab(compensated(((x_in + 1) / 2).clamp(0, 1)))
         return torch.cat([x_in, colours, *([wavelets(colours)] if self.sees == "input+lab+dwt" else [])], dim=1)
 
-    @property
-    def _paired(self) -> Task:
+    @cached_property
+    def _paired(self) -> Task:  # once: it is looked up among all that is installed
         own = {key: getattr(self, key) for key in ("train", "eval", "degradation", "augment")}
         return resolve(Task, {"name": "paired", **own})

@@ -1,0 +1,42 @@
+"""What needs no training: compensated colours and a local stretch of lightness.
+
+python -m rddm_underwater.classical photos/ --out stretched
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from kornia.color import lab_to_rgb, rgb_to_lab
+from skimage.exposure import equalize_adapthist
+from torch import Tensor
+
+from rddm.plugin import images
+from rddm_underwater.colour import compensated
+
+
+def enhanced(image: Tensor) -> Tensor:
+    """An RGB image (3, H, W) in [0, 1], its cast compensated, its lightness equalised by CLAHE."""
+    lab = rgb_to_lab(compensated(image[None]))
+    stretched = equalize_adapthist(lab[0, 0].numpy() / 100, clip_limit=0.01)
+    lab[0, 0] = 100 * torch.from_numpy(stretched)
+    return lab_to_rgb(lab)[0].clamp(0, 1)
+
+
+def main() -> None:
+    """Enhance every image below a folder; results are PNG files, named as they were."""
+    parser = argparse.ArgumentParser(prog="python -m rddm_underwater.classical", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="images of any format that rddm reads")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    given = parser.parse_args()
+    for path in images.find(given.folder):
+        image = images.to_tensor(images.as_channels(images.read(path), 3))
+        result = given.out / path.relative_to(given.folder).with_suffix(".png")
+        result.parent.mkdir(parents=True, exist_ok=True)
+        images.write(result, images.to_array(enhanced(image)))
+
+
+if __name__ == "__main__":
+    main()
