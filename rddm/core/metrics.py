@@ -59,7 +59,8 @@ def measure(
     found: dict[str, float] = {}
     output = output.cpu()
     for metric in _single(metrics, target):
-        found |= metric.measure(output, output if target is None else target.cpu(), extras or {})
+        beside = output if target is None or not metric.reference else target.cpu()
+        found |= metric.measure(output, beside, extras or {})
     return found
 
 
