@@ -1,0 +1,1 @@
+"""ECG denoising by residual diffusion: sources, noise, metrics, and classical filters to compare with."""

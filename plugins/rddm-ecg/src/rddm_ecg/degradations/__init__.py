@@ -1,0 +1,1 @@
+"""Noise of electrodes, muscles and the mains."""

@@ -1,0 +1,1 @@
+"""How far a denoised ECG is from the clean one."""

@@ -1,0 +1,1 @@
+"""Where ECG signals come from."""
