@@ -182,6 +182,8 @@ def test_parts_that_do_not_go_together_are_refused(parts, tmp_path):
         Mix(parts=[{"source": {"name": "mix", "parts": parts}, "label": "both"}]).open()
     with pytest.raises(DataError, match="mix.order has fog, rain, and parts are labelled dark, too"):
         Mix(parts=parts, order=["fog", "rain"]).open()
+    with pytest.raises(SpecError, match="order: must name each label once"):
+        Mix(parts=parts, order=["rain", "dark", "rain"])
     for wrong, message in (
         ([], "at least 1"),
         ([parts[0] | {"weight": 0}], "parts.0.weight: .*greater than 0"),

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Literal, overload
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rddm.core.component import Model
 from rddm.core.errors import DataError
@@ -31,8 +31,8 @@ class Mix(Source):
     Part k is drawn in training with the probability weight_k / sum of weights, each of its examples equally often; an
     epoch is as many draws as there are examples, and has some twice and others not. In evaluation each is taken once.
 
-    Records have the roles that all parts have, and `label`: one plane for each label, 1 in that of
-    the example and 0 in the others, which `paired` shows the network by `shown: [{role: label, channels: K}]`.
+    Records have the roles that all parts have, and `label`: one plane for each label, 1 in that of the example and 0 in
+    the others, which `paired` shows the network by `shown: [{role: label, channels: K}]`.
     """
 
     name: Literal["mix"] = "mix"
@@ -40,6 +40,13 @@ class Mix(Source):
     order: tuple[str, ...] = Field(
         default=(), description="all labels, in the order of their planes, where the parts have not all of them"
     )
+
+    @field_validator("order")
+    @classmethod
+    def _once(cls, order: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(order)) < len(order):
+            raise ValueError("must name each label once")
+        return order
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ class Members(Decoded):
         self, names: Sequence[str], roles: list[str], shards: Sequence[Path], places: images.Array, cache_mb: int
     ) -> None:
         super().__init__(names, roles, cache_mb)
-        self._columns, self._shards, self._places = roles, shards, places
+        self._shards, self._places = shards, places
 
     def decode(self, index: int, role: str) -> images.Array:
         """The image of a member."""
@@ -110,7 +110,7 @@ class Members(Decoded):
             return images.size(*self._member(index, role))
 
     def _member(self, index: int, role: str, most: int = -1) -> tuple[Path, io.BytesIO]:
-        number, start, length = (int(n) for n in self._places[index, self._columns.index(role)])
+        number, start, length = (int(n) for n in self._places[index, self._order.index(role)])
         shard, length = self._shards[number], length if most < 0 else min(length, most)
         try:
             with shard.open("rb") as file:

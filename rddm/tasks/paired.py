@@ -132,7 +132,7 @@ class Paired(Task):
         if missing := sorted(set(self.extras) - records.roles - set(self._made)):
             raise DataError(
                 f"{where} gives {sorted(records.roles)}, and task.shown wants {missing}, too; name them to the source:"
-                f" {{name: folder, path: ..., extras: [{', '.join(missing)}]}}"
+                f" {{name: folder, path: ..., extras: [{', '.join(missing)}]}}, or by `columns` if it has them"
             )
         if "input" in records.roles and self.degradation is not None:
             raise DataError(f"{where} has inputs of its own; take task.degradation away")
