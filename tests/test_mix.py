@@ -22,6 +22,7 @@ from rddm.sources.mix import Mix
 from rddm.tasks.generation import Generation
 from rddm.tasks.paired import Paired
 from rddm.tasks.translation import Translation
+from rddm.testing import check
 
 
 def noise(seed=0, height=9, width=10, channels=3):
@@ -251,3 +252,7 @@ def test_labels_stand_in_the_order_of_the_parts_each_once(found):
     assert mix.labels == tuple(sorted(set(found), key=found.index))
     assert resolve(Source, mix.model_dump(mode="json")) == mix
     assert hash(resolve(Source, mix.model_dump(mode="json"))) == hash(mix)
+
+
+def test_a_mix_keeps_the_contract_of_a_source(parts):
+    check(Mix(parts=parts, order=["dark", "rain"]))

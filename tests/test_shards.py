@@ -22,6 +22,7 @@ from rddm.core.named import resolve
 from rddm.core.spec import Training
 from rddm.sources.webdataset import WebDataset
 from rddm.tasks.paired import Paired
+from rddm.testing import check
 
 
 def noise(seed=0, height=4, width=6, channels=3, dtype=np.uint8):
@@ -220,3 +221,7 @@ def test_examples_from_shards_are_those_of_a_folder_and_the_same_by_number_from_
     whole = [batch["input"] for batch in batches(own, 0, 5, 0, 1)]
     late = [batch["input"] for batch in batches(own, 3, 5, 0, 1)]
     assert all(torch.equal(one, two) for one, two in zip(whole[3:], late))
+
+
+def test_shards_keep_the_contract_of_a_source(tmp_path):
+    check(WebDataset(shards=str(pairs(tmp_path / "a.tar", range(3)))))

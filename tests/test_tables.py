@@ -17,6 +17,7 @@ from rddm.core.kinds import Source
 from rddm.core.named import resolve
 from rddm.sources.list import FileList
 from rddm.tasks.paired import Paired
+from rddm.testing import check
 
 
 def noise(seed=0, height=4, width=6, channels=3, dtype=np.uint8):
@@ -365,3 +366,10 @@ def test_without_the_package_it_is_named_with_the_command(tmp_path, monkeypatch)
     (tmp_path / "a.parquet").write_bytes(b"")
     with pytest.raises(DataError, match=r"needs the package datasets: pip install 'residual-diffusion\[datasets\]'"):
         resolve(Source, {"name": "datasets", "path": str(tmp_path / "a.parquet")}).open()
+
+
+def test_lists_and_tables_keep_the_contract_of_a_source(hf, tmp_path):
+    check(FileList(path=pairs(tmp_path), where={"split": "train"}))
+    data, _ = made(hf, tmp_path)
+    columns = {"target": "array3", "mask": "image"}
+    check(resolve(Source, {"name": "datasets", "path": written(data, tmp_path)["disk"], "columns": columns}))
