@@ -151,7 +151,7 @@ def _drawing(entity: Entity) -> None:
         with gr.Column(scale=2):
             gallery = gr.Gallery(
                 label="Drawn",
-                columns=8,
+                columns=6,
                 format="png",
                 buttons=["download", "download_all", "fullscreen"],
                 elem_classes="drawn",

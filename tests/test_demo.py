@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from rddm.core import images
 from rddm.core.network import Network
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed")
-from rddm.demo import SHOWN, page  # noqa: E402
+from rddm.demo import SHOWN, page, serve  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SMALL = {"name": "nafnet", "width": 4, "enc_blocks": [1], "middle_blocks": 1, "dec_blocks": [1]}
@@ -218,6 +219,41 @@ def test_without_gradio_the_command_says_what_to_install(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["demo", str(tmp_path / "run")])
     assert result.exit_code == 2
     assert "pip install 'residual-diffusion[demo]'" in result.stderr
+
+
+def test_a_port_that_is_taken_is_told(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SpecError, match=rf"--port: .*{port}.*; give another"):
+            serve(made({"name": "paired"}), "run", port=port)
+
+
+@pytest.mark.parametrize("words", [[], ["--open", "--host", "0.0.0.0", "--port", "8000", "--share"]])
+def test_the_page_is_for_this_machine_alone_and_no_browser_opens_unless_asked(words, tmp_path, monkeypatch):
+    made({"name": "paired"}).save(tmp_path / "model")
+    asked, opened, closed = [], [], []
+
+    def served(trainer, title, **options):
+        asked.append((title, options))
+        return SimpleNamespace(close=lambda: closed.append(True)), "http://there/"
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rddm.demo.serve", served)
+    monkeypatch.setattr("rddm.cli.demo.Event", lambda: SimpleNamespace(wait=interrupted))
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    result = CliRunner().invoke(app, ["demo", str(tmp_path / "model"), *words])
+    assert result.exit_code == 130
+    assert result.stdout.startswith("http://there/")
+    usual, open_to_all = (
+        {"host": h, "port": p, "share": s} for h, p, s in (("127.0.0.1", None, False), ("0.0.0.0", 8000, True))
+    )
+    assert asked == [("model", open_to_all if words else usual)]
+    assert opened == (["http://there/"] if words else [])
+    assert closed == [True]
 
 
 # ---------------------------------------------------------------------------------------- in a process of its own
