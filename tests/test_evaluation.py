@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import warnings
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,9 +18,12 @@ from typer.testing import CliRunner
 import rddm
 from rddm import DataError, RddmError, ShapeError, SpecError
 from rddm.cli import app
-from rddm.core import images
-from rddm.core.kinds import ImageMetric, SetMetric
+from rddm.core import images, registry
+from rddm.core.kinds import ImageMetric, Metric, SetMetric
+from rddm.core.named import resolve
 from rddm.core.systems.evaluate import results
+from rddm.metrics._features import FILE
+from rddm.metrics.lpips import FILES
 
 SMALL = {"name": "nafnet", "width": 8, "enc_blocks": [1], "middle_blocks": 1, "dec_blocks": [1]}
 
@@ -404,3 +408,13 @@ def test_bench_methods_sets_quality_beside_cost_for_runs_and_cost_alone_for_spec
     assert lines[4].startswith("| plain | sm-res-n | 2 | nafnet | 1 | - |")
     call("bench-methods", tmp_path / "plain.yaml", "--size", 32, "--device", "cpu", "--csv", tmp_path / "own.csv")
     assert [row["steps"] for row in rows_of(tmp_path / "own.csv")] == ["1"]
+
+
+def test_the_documentation_names_every_metric_every_figure_and_every_file_of_weights():
+    text = (Path(__file__).parent.parent / "docs/evaluation.md").read_text(encoding="utf-8")
+    for entry in registry.entries("metric"):
+        if entry.distribution == "residual-diffusion":
+            assert f"| `{entry.name}` |" in text
+            assert all(f"`{key}`" in text for key in resolve(Metric, entry.name).keys)
+    for file in (*FILES.values(), FILE):
+        assert f"{file}`" in text

@@ -20,7 +20,7 @@ from rddm.metrics._regions import Convention, key, regions
 class LabMAE(ImageMetric):
     """|dL| + |da| + |db| averaged over pixels: of all, "lab_mae"; in the mask, "lab_mae_s"; outside, "lab_mae_ns".
 
-    0 for equal images. Shadow removal papers call it MAE, and often RMSE, which it is not. Masks (role "mask") are
+    0 for equal images. Papers on shadow removal call it MAE, and often RMSE, which it is not. Masks (role "mask") are
     white in the shadow; without one there is "lab_mae" alone, and a region without pixels is NaN. RGB only, rounded to
     8 bits; CIE 1976 L*a*b* under D65 by scikit-image.
 
