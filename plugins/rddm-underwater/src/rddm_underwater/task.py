@@ -23,7 +23,8 @@ class Underwater(Task):
 
     sees: I_in alone, as in the task `paired` (3 channels); `input+lab`, and L*a*b* of I_in after red-channel
     compensation and grey world (6); `input+lab+dwt`, and the Haar bands of that, its means over cells of 8 pixels
-    and three levels of details of lightness (18). The world that is grey is in training the crop: let it be large.
+    and three levels of details of lightness (18). All means are over the image shown, in training
+    over the crop, which should be large.
 
     All else is as in `paired`: sources of pairs, or of clean photographs, which `degradation` spoils. RGB only.
 
