@@ -129,11 +129,12 @@ def test_a_clamp_between_two_passes_removes_noise_twice():
     assert off == pytest.approx([0.25, 0.0], abs=0.005)
 
 
-def test_every_snippet_of_the_page_on_tasks_is_a_task_or_a_source():
-    text = (DOCS / "tasks.md").read_text(encoding="utf-8")
+def test_every_snippet_of_the_pages_on_tasks_is_a_task_or_a_source():
+    pages = [*sorted((DOCS / "tasks").glob("*.md")), DOCS / "tasks.md"]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     found = [YAML(typ="safe").load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     parts = [resolve(Task, one["task"]) if "task" in one else resolve(Source, one["train"]) for one in found]
-    assert [part.name for part in parts] == ["paired", "list", "datasets", "webdataset", "paired"]
+    assert [part.name for part in parts] == ["paired", "translation", "list", "datasets", "webdataset", "paired"]
 
 
 def test_the_page_on_tasks_mentions_every_task_and_source():
@@ -141,3 +142,10 @@ def test_the_page_on_tasks_mentions_every_task_and_source():
     for kind in ("task", "source"):
         built_in = [entry.name for entry in registry.entries(kind) if entry.distribution == "residual-diffusion"]
         assert [name for name in built_in if f"| `{name}` |" not in text] == []
+        assert kind == "source" or {page.stem for page in (DOCS / "tasks").glob("*.md")} == set(built_in)
+
+
+def test_links_of_the_pages_on_tasks_and_the_demo_lead_somewhere():
+    for page in [*(DOCS / "tasks").glob("*.md"), DOCS / "tasks.md", DOCS / "demo.md"]:
+        for target in re.findall(r"\]\((?!http|#)([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).is_file(), f"{page.name}: {target}"
