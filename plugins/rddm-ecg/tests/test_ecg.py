@@ -55,7 +55,7 @@ def folder(tmp_path):
 # ------------------------------------------------------------------------------------------------ contracts
 @pytest.mark.parametrize("noise", [EcgNoise(), EcgNoise(kinds=("mains-50",), rate=128)], ids=["four", "one"])
 def test_noise_keeps_the_contract_of_degradations(noise):
-    check(noise, examples=10)
+    check(noise, examples=5)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -70,7 +70,7 @@ def test_sources_keep_the_contract_of_their_kind(folder):
 
 
 def test_recorded_noise_keeps_the_contract_of_degradations(folder):
-    check(RecordedNoise(path=folder, records=("a", "b")), examples=10)
+    check(RecordedNoise(path=folder, records=("a", "b")), examples=5)
 
 
 # -------------------------------------------------------------------------------------------------- sources

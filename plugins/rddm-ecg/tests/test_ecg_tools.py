@@ -13,11 +13,12 @@ from rddm_ecg.cli import app
 from rddm_ecg.compare import compared, means, scale, tuned
 from rddm_ecg.denoise import denoise
 from rddm_ecg.wfdb_files import header, samples, write
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 import rddm
 from rddm import OutputError, SpecError
-from rddm.core.spec import read_table
+from rddm.plugin import Path as Tables
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quick.yaml"
 RATE = 360
@@ -89,9 +90,9 @@ def test_tuning_takes_the_best_of_the_grid(name):
 def run(tmp_path_factory):
     """A run of two steps, of the recipe made small."""
     out = tmp_path_factory.mktemp("runs") / "run"
-    table = read_table(RECIPE)
+    table = YAML(typ="safe", pure=True).load(RECIPE)
     table["backbone"] |= {"width": 4, "middle_blocks": 1}
-    table["training"] |= {"steps": 2, "batch_size": 2, "crop": 256}
+    table["training"] |= {"steps": 2, "batch_size": 2, "crop": 256, "save_every": 2}
     table["task"]["train"] |= {"stop": 40, "gains": [1]}
     table["task"]["eval"] |= {"window": 5, "stop": 255}
     table["sampler"] |= {"steps": 2}
@@ -106,7 +107,7 @@ def trainer(run):
 
 def test_the_recipe_is_eddm_s():
     trainer = rddm.build(RECIPE)
-    path = trainer[rddm.core.process.Path]
+    path = trainer[Tables]
     assert path.T == 50
     t = torch.arange(1, 51)
     for table in (path.B, path.C**2 / path.C[-1] ** 2):  # rates fall linearly: 2 (T + 1 - t) / (T (T + 1))
@@ -188,6 +189,13 @@ def test_only_the_leads_named_are_denoised(trainer, record, tmp_path):
     old, new = samples(record), samples(out)
     np.testing.assert_allclose(new[:, [0, 2]], old[:, [0, 2]], atol=2e-3)
     assert np.abs(new[:, 1] - old[:, 1]).max() > 1
+
+
+def test_a_lead_that_was_not_recorded_stays_empty(trainer, tmp_path):
+    signals = np.stack([np.sin(np.arange(1000) / 20), np.full(1000, np.nan)], axis=1)
+    write(tmp_path, "half", RATE, signals, ["mV"] * 2, ["I", "II"])
+    new = samples(denoise(trainer, tmp_path / "half", tmp_path / "out").with_suffix(""))
+    assert np.isnan(new).all(axis=0).tolist() == [False, True]
 
 
 def test_records_are_never_overwritten(trainer, record):

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.signal import resample_poly
 
 from rddm import OutputError, Trainer
 from rddm.plugin import Array, Task
 from rddm_ecg.compare import scale
-from rddm_ecg.units import to_mv, to_unit
+from rddm_ecg.units import resampled, to_mv, to_unit
 from rddm_ecg.wfdb_files import UNITS, ecg_leads, header, millivolts, samples, write
 
-TILE = 8192  # samples of a long record that the network sees at once
+TILE, OVERLAP = 8192, 1024  # samples of a long record that the network sees at once, and those of two tiles
 
 
 def denoise(trainer: Trainer, file: Path, out: Path, *, leads: tuple[str, ...] = (), **options: Any) -> Path:
@@ -45,6 +43,8 @@ def denoise(trainer: Trainer, file: Path, out: Path, *, leads: tuple[str, ...] =
     mv = millivolts(file, places)
     groups = [[n] for n in range(len(places))] if trainer[Task].channels == 1 else [list(range(len(places)))]
     for group in groups:
+        if np.isnan(mv[:, group]).all(axis=0).any():
+            continue  # a lead that was not recorded at all
         mv[:, group] = _denoised(trainer, mv[:, group], head.fs, **options)
     signals = samples(file)
     signals[:, places] = mv / [UNITS[head.units[place].lower()] for place in places]
@@ -61,15 +61,12 @@ def _denoised(trainer: Trainer, mv: Array, own_rate: float, **options: Any) -> A
     # (N, C) in mV at a record's own rate
     cut, missing = scale(trainer), np.isnan(mv)
     filled = np.where(missing, np.nanmedian(mv, axis=0), mv)
-    ratio = Fraction(cut.rate / own_rate).limit_denominator(10_000)
-    signal = resample_poly(filled, ratio.numerator, ratio.denominator, padtype="line").T
+    signal = resampled(filled, own_rate, cut.rate).T
     low, high = cut.limits
     if outside := float(np.mean((signal < low) | (signal > high))):
         warnings.warn(f"{outside:.2%} of samples are outside {low:g} .. {high:g} mV, and clipped", stacklevel=3)
     unit = torch.from_numpy(to_unit(signal, cut.limits).clip(0, 1)).float()
-    restored = trainer.restore(unit, **({"tile": TILE} | options)).double()
-    clean = resample_poly(
-        to_mv(restored, cut.limits).numpy(), ratio.denominator, ratio.numerator, axis=1, padtype="line"
-    )
-    clean = np.pad(clean, ((0, 0), (0, max(0, len(mv) - clean.shape[1]))), mode="edge")[:, : len(mv)].T
+    restored = trainer.restore(unit, **({"tile": TILE, "overlap": OVERLAP} | options)).double()
+    clean = resampled(to_mv(restored, cut.limits).numpy().T, cut.rate, own_rate)
+    clean = np.pad(clean, ((0, max(0, len(mv) - len(clean))), (0, 0)), mode="edge")[: len(mv)]
     return np.where(missing, np.nan, clean)

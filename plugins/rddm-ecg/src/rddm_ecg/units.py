@@ -1,10 +1,12 @@
-"""Millivolts, and the [0, 1] that models work in."""
+"""Millivolts, the [0, 1] that models work in, and sampling rates."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
+from scipy.signal import resample_poly
 from torch import Tensor
 
 from rddm.plugin import Array
@@ -37,3 +39,10 @@ def to_mv(unit: T, limits: tuple[float, float]) -> T:
     """low + (high - low) unit, the inverse of `to_unit`."""
     low, high = limits
     return low + (high - low) * unit
+
+
+def resampled(signals: Array, rate: float, to: float) -> Array:
+    """Signals (N, C) of one sampling rate at another, by SciPy's polyphase filter; their ratio is a fraction."""
+    ratio = Fraction(to / rate).limit_denominator(10_000)
+    found: Array = resample_poly(signals, ratio.numerator, ratio.denominator, axis=0, padtype="line")
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from fractions import Fraction
 from functools import lru_cache
 from math import prod
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import AfterValidator, Field
-from scipy.signal import resample_poly
 from torch import Generator, Tensor
 
 from rddm.plugin import DataError, Degradation
 from rddm_ecg.degradations._mix import SNR, added
+from rddm_ecg.units import resampled
 from rddm_ecg.wfdb_files import ecg_leads, header, millivolts
 
 
@@ -73,8 +72,7 @@ def _noise(file: Path, rate: float) -> Tensor:
     # all signals of a record, (C, N) in mV, float64
     head = header(file)
     mv = millivolts(file, tuple(ecg_leads(head).values()))
-    ratio = Fraction(rate / head.fs).limit_denominator(10_000)
-    noise = torch.from_numpy(resample_poly(mv - mv.mean(axis=0), ratio.numerator, ratio.denominator)).T.contiguous()
+    noise = torch.from_numpy(resampled(mv - mv.mean(axis=0), head.fs, rate)).T.contiguous()
     if not noise.isfinite().all():
         raise DataError(f"noise record {file} has missing samples")
     return noise

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, overload
 
 import numpy as np
 from pydantic import Field
-from scipy.signal import butter, resample_poly, sosfiltfilt
+from scipy.signal import butter, sosfiltfilt
 
 from rddm.plugin import Array, DataError, Record, Records, Source
-from rddm_ecg.units import MV, Limits, to_unit
+from rddm_ecg.units import MV, Limits, resampled, to_unit
 
 
 class Cut(Source):
@@ -45,9 +44,7 @@ class Cut(Source):
 
         By a polyphase filter and a Butterworth high-pass of order 2, run forwards and backwards.
         """
-        ratio = Fraction(self.rate / own_rate).limit_denominator(10_000)
-        if ratio != 1:
-            mv = resample_poly(mv, ratio.numerator, ratio.denominator, padtype="line")
+        mv = resampled(mv, own_rate, self.rate)
         if self.highpass is not None:
             sos = butter(2, self.highpass, "highpass", fs=self.rate, output="sos")
             mv = sosfiltfilt(sos, mv, axis=0, padlen=min(len(mv) - 1, round(3 * self.rate)))
