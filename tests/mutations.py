@@ -281,8 +281,8 @@ FAULTS = [
     Fault(
         "drawn-image-depends-on-the-batch",
         "core/systems/sample.py",
-        "seeded(seed, 3, number) for number in numbers",
-        "seeded(seed, 3, number - first) for number in numbers",
+        "seeded(seed, 3, start + number) for number in numbers",
+        "seeded(seed, 3, start + number - first) for number in numbers",
         "generation",
         "whatever_count",
     ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from rddm import DataError, ShapeError, SpecError
 from rddm.core.data import seeded
 from rddm.core.kinds import Task
 from rddm.core.network import Network
+from rddm.core.systems.evaluate import compared, sets
 from rddm.core.systems.trajectory import trajectory
 from rddm.metrics.swd import SWD
 from rddm.sources.arrays import Arrays
@@ -53,6 +56,48 @@ def test_image_n_depends_on_the_seed_and_n_alone_whatever_count_and_batch(traine
     assert images.shape == (count, 1, 8, 8)
     assert 0 <= images.min() <= images.max() <= 1
     torch.testing.assert_close(images, trainer.sample(7, seed=5, eta=eta)[:count], rtol=0, atol=1e-5)
+
+
+@given(st.integers(0, 5))
+def test_images_from_a_number_on_are_those_of_that_number(trainer, start):
+    torch.testing.assert_close(trainer.sample(2, start=start), trainer.sample(7)[start : start + 2], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+def test_parts_of_a_validation_are_the_whole_of_it(tmp_path, world):
+    trainer = trainer_of(*held_out_arrays(tmp_path))
+    whole = sets(trainer)
+    parts = [sets(trainer, part=(rank, world)) for rank in range(world)]
+    for n in (0, 1):
+        torch.testing.assert_close(torch.cat([part[n] for part in parts]), whole[n], rtol=0, atol=1e-5)
+    metrics = trainer[Task].metrics
+    together, alone = (compared(metrics, [pair[:2] for pair in pairs]) for pairs in (parts, [whole]))
+    assert together["swd"] == pytest.approx(alone["swd"], abs=1e-6)
+    assert together["images"] == alone["images"] == 5
+
+
+@pytest.mark.slow
+def test_two_processes_draw_one_validation(tmp_path):
+    trainer = trainer_of(*held_out_arrays(tmp_path), steps=1)
+    (tmp_path / "spec.yaml").write_text(trainer[rddm.Spec].to_yaml())
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "rddm", "fit"]
+    done = subprocess.run(
+        [sys.executable, *command, str(tmp_path / "spec.yaml"), "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert found["images"] == 5
+    assert found["swd"] == pytest.approx(rddm.load(tmp_path / "run", "cpu").evaluate()["swd"], rel=1e-4)
+
+
+def held_out_arrays(folder):
+    """Two files of arrays as sources."""
+    for name, count in (("train", 4), ("eval", 5)):
+        images_in(folder / f"{name}.npy", count, seed=count)
+    return [{"name": "arrays", "path": str(folder / f"{name}.npy")} for name in ("train", "eval")]
 
 
 def test_images_and_seeds_differ_from_each_other(trainer):

@@ -49,6 +49,7 @@ class Drawing(TypedDict, total=False):
     noise: Tensor | None
     size: int | Sequence[int] | None
     seed: int
+    start: int
     steps: int | None
     eta: float | None
     sampler: Sampler | str | dict[str, object] | None

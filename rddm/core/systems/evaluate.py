@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -74,31 +74,46 @@ def results(
         yield Result(name, pair["input"], output, pair["target"], seen)
 
 
-def sets(entity: Entity, *, limit: int | None = None, **options: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Outputs, as many as there are evaluation images, and those, both (N, C, H, W) in [0, 1] at training's size.
+def sets(
+    entity: Entity, *, limit: int | None = None, part: tuple[int, int] = (0, 1), **options: Any
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Outputs, as many as there are evaluation images, and those, both (N, C, *S) in [0, 1] at training's size.
 
     Outputs are drawn; or, of a task that has inputs, made from these, which come third, each under noise of its own.
+
+    Args:
+        part: (rank, world): the rank-th of world parts of them, of about one size; may be empty.
 
     Raises:
         DataError: no evaluation image can be read.
     """
     task, size = entity[Task], entity[Training].crop_size(entity[Task].ndim)
-    found = evaluation_crops(task, size, limit)
-    targets, inputs = (torch.stack([example[role] for example in found]) for role in ("target", "input"))
+    found, (rank, world) = evaluation_crops(task, size, limit), part
+    start, stop = (len(found) * n // world for n in (rank, rank + 1))
+    targets, inputs = (torch.stack([example[role] for example in found])[start:stop] for role in ("target", "input"))
+    if start == stop:
+        return targets, targets, None if task.from_noise else inputs
     if task.from_noise:
-        return sample(entity, len(found), size=size, **options), targets, None
+        return sample(entity, stop - start, size=size, start=start, **options), targets, None
     outputs = []
-    for first in range(0, len(found), BATCH):
-        part = slice(first, min(first + BATCH, len(found)))
-        own = {"generator": [seeded(0, 3, number) for number in range(part.start, part.stop)]} | options
-        outputs.append(restore(entity, inputs[part], extras=stacked(task, found[part]), **own))
+    for first in range(start, stop, BATCH):
+        batch = slice(first, min(first + BATCH, stop))
+        own = {"generator": [seeded(0, 3, number) for number in range(batch.start, batch.stop)]} | options
+        images = torch.stack([example["input"] for example in found[batch]])
+        outputs.append(restore(entity, images, extras=stacked(task, found[batch]), **own))
     return torch.cat(outputs), targets, inputs
 
 
-def compared(measured: Sequence[Metric], outputs: Tensor, targets: Tensor) -> dict[str, Any]:
-    """What `sets` gave, (N, C, *S) each, measured: the figures of the set, and of images those that need no target."""
-    seen = {f"{number:06d}": look(measured, image) for number, image in enumerate(outputs)}
-    return summary(measured, seen, [look(measured, target=image) for image in targets])
+def compared(measured: Sequence[Metric], pairs: Iterable[tuple[Tensor, Tensor]]) -> dict[str, Any]:
+    """Parts of what `sets` gave, outputs and targets (N, C, *S) each, measured together.
+
+    The figures of the set, and of images those that need no target.
+    """
+    seen, others = [], []
+    for outputs, targets in pairs:
+        seen += [look(measured, image) for image in outputs]
+        others += [look(measured, target=image) for image in targets]
+    return summary(measured, {f"{number:06d}": one for number, one in enumerate(seen)}, others)
 
 
 def evaluate(
@@ -135,7 +150,7 @@ def evaluate(
         metric.prepare()
     if not task.target_known:
         images, targets, _ = sets(entity, limit=limit, progress=progress, **options)
-        return compared(measured, images, targets)
+        return compared(measured, [(images, targets)])
     total = len(range(len(task.eval_records()))[:limit])
     found = tqdm(
         results(entity, limit=limit, measured=measured, **options),

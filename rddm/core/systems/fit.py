@@ -250,14 +250,14 @@ def _restored(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, 
 
 
 def _drawn(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    # one process draws for all
-    scores: dict[str, Any] = {}
-    if run.accelerator.is_main_process:
-        images, targets, inputs = sets(run.entity.replace(run.network), limit=limit)
-        scores = compared(run.entity[Task].metrics, images, targets)
-        if out:
-            shown = images if inputs is None else torch.cat([inputs, images], dim=-1)  # before and after
-            sheet(shown[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")
+    # every process draws its part, the first one shows its own and measures all
+    part = (run.accelerator.process_index, run.world)
+    images, targets, inputs = sets(run.entity.replace(run.network), limit=limit, part=part)
+    pairs = launch.gather(run.accelerator, (images.cpu(), targets.cpu()))
+    scores = compared(run.entity[Task].metrics, pairs) if run.accelerator.is_main_process else {}
+    if out:
+        shown = images if inputs is None else torch.cat([inputs, images], dim=-1)  # before and after
+        sheet(shown[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")
     scores = launch.gather(run.accelerator, scores)[0]
     return scores, scores
 

@@ -99,6 +99,7 @@ def sample(
     noise: Tensor | None = None,
     size: int | Sequence[int] | None = None,
     seed: int = 0,
+    start: int = 0,
     steps: int | None = None,
     eta: float | None = None,
     sampler: Sampler | str | dict[str, object] | None = None,
@@ -109,6 +110,7 @@ def sample(
 
     Args:
         count: how many, N; image n is drawn from (seed, n) alone, whatever N and the batch.
+        start: the number of the first image.
         noise: the start noise itself, (N, C, *S), in place of count and size.
         size: (H, W), as many sides as `task.ndim`, or one; by default that of training.
         steps, eta, sampler: as for `restore`.
@@ -125,6 +127,7 @@ def sample(
         noise=noise,
         size=size,
         seed=seed,
+        start=start,
         steps=steps,
         eta=eta,
         sampler=sampler,
@@ -141,6 +144,7 @@ def samples(
     noise: Tensor | None = None,
     size: int | Sequence[int] | None = None,
     seed: int = 0,
+    start: int = 0,
     steps: int | None = None,
     eta: float | None = None,
     sampler: Sampler | str | dict[str, object] | None = None,
@@ -152,7 +156,7 @@ def samples(
     if not task.from_noise:
         problem = f"task {task.name!r} turns inputs into images; use restore(image)"
         raise SpecError("Spec", [(("task",), problem)])
-    for name, number, least in (("seed", seed, 0), ("batch", batch, 1)):
+    for name, number, least in (("seed", seed, 0), ("start", start, 0), ("batch", batch, 1)):
         if not isinstance(number, int) or number < least:
             raise SpecError("sample", [((name,), f"must be an integer, at least {least}; given {number!r}")])
     if (count is None) == (noise is None):
@@ -173,7 +177,7 @@ def samples(
                 torch.zeros(len(numbers), *shape[1:], device=device),
                 steps=steps,
                 eta=eta,
-                generator=[seeded(seed, 3, number) for number in numbers],
+                generator=[seeded(seed, 3, start + number) for number in numbers],
                 noise=None if noise is None else noise[first : first + batch],
             )
             for state in states:
