@@ -78,7 +78,13 @@ def write(
     Raises:
         OutputError: it cannot be written.
     """
+    # wfdb's own choice of gain and baseline fails for signals without a sample
+    known = np.where(np.isnan(signals).all(axis=0), 0.0, signals)
+    low, high = np.nanmin(known, axis=0), np.nanmax(known, axis=0)
+    gain = 65_000 / np.where(high > low, high - low, 1.0)
+    baseline = np.round(-gain * (low + high) / 2).astype(int)
     given = {"units": list(units), "sig_name": list(names), "p_signal": signals, "fmt": ["16"] * len(names)}
+    given |= {"adc_gain": gain.tolist(), "baseline": baseline.tolist()}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
