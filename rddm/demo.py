@@ -102,7 +102,7 @@ def _restoring(entity: Entity) -> None:
     roles = accepted(task)
 
     def restored(
-        photo: str | None, steps: float, eta: float, seed: float, sampler: str, *beside: Any
+        photo: str | None, steps: float, eta: float, seed: float | None, sampler: str, *beside: Any
     ) -> Iterator[tuple[Any, str]]:
         with _told(), TemporaryDirectory() as scratch:
             if photo is None:
@@ -115,7 +115,8 @@ def _restoring(entity: Entity) -> None:
                 elif role in task.extras:
                     raise DataError(f"This model needs {role!r}, too: {_ASKED[channels == 1]}.")
             image, found = applied(task, image, found)
-            output = restore(entity, image, extras=found, generator=_seeded(seed), **_options(steps, eta, sampler))
+            generator = Generator().manual_seed(int(seed or 0))  # None from an emptied field
+            output = restore(entity, image, extras=found, generator=generator, **_options(steps, eta, sampler))
             result = images.from_model(output, rest)
             file = Path(scratch, f"{Path(photo).stem}.png")
             images.write(file, result)
@@ -135,10 +136,11 @@ def _restoring(entity: Entity) -> None:
 
 
 def _drawing(entity: Entity) -> None:
-    def drawn(count: float, steps: float, eta: float, seed: float, sampler: str) -> Iterator[list[str]]:
+    def drawn(count: float, steps: float, eta: float, seed: float | None, sampler: str) -> Iterator[list[str]]:
         with _told(), TemporaryDirectory() as scratch:
-            found = sample(entity, int(count), seed=int(seed), **_options(steps, eta, sampler))
-            files = [Path(scratch, f"{int(seed)}-{number:06d}.png") for number in range(len(found))]
+            first = int(seed or 0)
+            found = sample(entity, int(count), seed=first, **_options(steps, eta, sampler))
+            files = [Path(scratch, f"{first}-{number:06d}.png") for number in range(len(found))]
             for file, image in zip(files, found, strict=True):
                 images.write(file, images.to_array(image))
             yield [str(file) for file in files]
@@ -221,10 +223,6 @@ def _extra(role: str, channels: int, given: tuple[Any, str | None], size: tuple[
 
 def _options(steps: float, eta: float, sampler: str) -> dict[str, Any]:
     return {"steps": int(steps), "eta": float(eta), "sampler": sampler}
-
-
-def _seeded(seed: float) -> Generator:
-    return Generator().manual_seed(int(seed))
 
 
 def _shown(array: images.Array) -> Image.Image:

@@ -199,6 +199,7 @@ def test_inpainting_fills_what_is_painted_and_shows_the_hole_before(tmp_path):
 def test_runs_of_generation_draw_the_images_that_the_library_draws():
     trainer = made({"name": "generation"}, "sm-n", schedule="ddim")
     drawn = answers(trainer, "draw")
+    assert len(drawn(2, 1, 0.0, None, "sm-n")) == 2  # an emptied field
     files = drawn(3, 2, 0.0, 5, "sm-n")
     wanted = trainer.sample(3, steps=2, seed=5)
     assert [Path(file).name for file in files] == ["5-000000.png", "5-000001.png", "5-000002.png"]
