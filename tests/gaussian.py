@@ -16,6 +16,7 @@ from rddm.core.kinds import Backbone, Sampler, Schedule, Task
 from rddm.core.network import Network
 from rddm.core.process import Path
 from rddm.core.systems.trajectory import trajectory
+from rddm.testing.strategies import built_in
 
 T = 100_000  # so that rows are closer than steps even where bbar rises like sqrt(t)
 BETAS = {"T": T, "beta_start": 1e-4 * 1000 / T, "beta_end": 0.02 * 1000 / T}
@@ -50,7 +51,7 @@ def fine(name: str, **keys: object) -> Schedule:
 
 def scalar_schedules() -> list[str]:
     """The schedules whose coefficients are the same for all pixels and frequencies."""
-    paths = {name: component(Schedule, name).path() for name in registry.names("schedule")}
+    paths = {name: component(Schedule, name).path() for name in built_in("schedule")}
     return [name for name, path in paths.items() if path.A.ndim == 1 and getattr(path, "spectrum", None) is None]
 
 

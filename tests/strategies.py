@@ -11,7 +11,7 @@ from rddm.core import registry
 from rddm.core.component import Component
 from rddm.core.kinds import Sampler, Schedule
 from rddm.testing import strategies
-from rddm.testing.strategies import determined, times, truth
+from rddm.testing.strategies import built_in, determined, times, truth
 
 __all__ = [
     "PARAMETERS",
@@ -160,9 +160,9 @@ def component(base: type[C], name: str) -> C:
 
 def schedules(names: Sequence[str] | None = None) -> st.SearchStrategy[Schedule]:
     """Every registered schedule, or those named, at random parameters."""
-    return strategies.schedules(names or registry.names("schedule"), PARAMETERS)
+    return strategies.schedules(names or built_in("schedule"), PARAMETERS)
 
 
 def samplers() -> st.SearchStrategy[Sampler]:
     """Every registered sampler, as it is after training."""
-    return strategies.samplers(registry.names("sampler"), SAMPLERS)
+    return strategies.samplers(built_in("sampler"), SAMPLERS)

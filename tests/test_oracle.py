@@ -38,9 +38,10 @@ from rddm.schedules.power import Power
 from rddm.schedules.table import Table
 from rddm.solvers.kappa import Kappa
 from rddm.solvers.multistep import Multistep
+from rddm.testing.strategies import built_in
 
 SCHEDULES = scalar_schedules()
-SAMPLERS = [name for name in registry.names("sampler") if name != "auto"]  # which, once decided, is one of the others
+SAMPLERS = [name for name in built_in("sampler") if name != "auto"]  # which, once decided, is one of the others
 TABLE = Table(abar=[0, 0.2, 0.4, 0.5, 0.7, 0.9, 0.95, 1], bbar=[0, 0.1, 0.2, 0.4, 0.6, 0.7, 0.9, 1.1])
 
 
@@ -124,7 +125,7 @@ NOISY = [name for name in SCHEDULES if name != "cold"]  # which has nothing rand
 ORDERS = {"first-order": 1, "posterior": 1, "heun": 2, "multistep": 2}
 
 
-@pytest.mark.parametrize("name", [name for name in registry.names("solver") if name != "kappa"])
+@pytest.mark.parametrize("name", [name for name in built_in("solver") if name != "kappa"])
 @pytest.mark.parametrize("schedule", NOISY)
 def test_deterministic_sampling_converges_to_the_exact_posterior_with_the_order_of_the_solver(schedule, name):
     coarse, fine = errors(schedule, component(Solver, name), 0.0)

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 import rddm
 from rddm import OutputError, RddmError, SpecError
 from rddm.cli import app
-from rddm.core import registry
 from rddm.core.images import to_array
 from rddm.core.kinds import Schedule
 from rddm.core.systems.trajectory import itinerary
 from rddm.plots import route, schedule, trajectory
 from rddm.plots.figure import figure
 from rddm.schedules.power import Power
+from rddm.testing.strategies import built_in
 
 runner = CliRunner()
 BACKBONE = {"name": "nafnet", "width": 8, "enc_blocks": [1], "middle_blocks": 1, "dec_blocks": [1]}
@@ -83,7 +83,7 @@ def test_speeds_add_up_to_the_weights_and_the_legend_tells_the_sum_of_the_varian
     assert text.get_text() == r"mine   ($\Sigma\sigma_t^2$ = 0.00996, $C_T^2$ = 0.01)"
 
 
-SCHEDULES = registry.names("schedule")
+SCHEDULES = built_in("schedule")
 
 
 @pytest.mark.parametrize("names", [SCHEDULES[i : i + 6] for i in range(0, len(SCHEDULES), 6)], ids=" ".join)

@@ -14,7 +14,7 @@ from rddm.core.heads import clip, decode
 from rddm.core.kinds import Sampler, Schedule, Solver
 from rddm.core.process import Path, forward, forward_step, reverse_step
 from rddm.testing import _laws as laws
-from rddm.testing.strategies import etas, seeds, shapes
+from rddm.testing.strategies import built_in, etas, seeds, shapes
 
 
 def close(a: torch.Tensor, b: torch.Tensor, atol: float = 1e-12) -> None:
@@ -62,7 +62,7 @@ def test_oracle_predictions_walk_back_to_the_clean_image_over_any_steps(schedule
     laws.the_truth_walks_back_to_the_clean_image(path, nodes, eta, truth(seed, data.draw(shapes)), seed)
 
 
-@given(schedules(), samplers(), st.sampled_from(registry.names("solver")), seeds, etas, st.data())
+@given(schedules(), samplers(), st.sampled_from(built_in("solver")), seeds, etas, st.data())
 def test_every_sampler_and_solver_with_an_oracle_network_returns_the_clean_image(
     schedule, sampler, solver, seed, eta, data
 ):

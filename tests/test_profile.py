@@ -7,14 +7,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import rddm
-from rddm.core import registry
 from rddm.core.systems.profile import _Step, macs
+from rddm.testing.strategies import built_in
 
 TASK = {"name": "paired", "train": "a", "eval": "b"}
 
 
-@pytest.mark.parametrize("sampler", registry.names("sampler"))
-@pytest.mark.parametrize("backbone", registry.names("backbone"))
+@pytest.mark.parametrize("sampler", built_in("sampler"))
+@pytest.mark.parametrize("backbone", built_in("backbone"))
 def test_macs_agree_with_half_the_flops_that_torch_counts(sampler, backbone):
     trainer = rddm.build({"task": TASK, "sampler": {"name": sampler}, "backbone": {"name": backbone}})
     with torch.inference_mode():

@@ -33,9 +33,10 @@ from rddm.samplers.velocity import Velocity
 from rddm.schedules.ddim import DDIM
 from rddm.schedules.power import Power
 from rddm.schedules.vp import VP
+from rddm.testing.strategies import built_in
 
-GRIDS = [name for name in registry.names("grid") if name != "times" and not registry.load(Grid, name).truncated]
-SOLVERS = st.sampled_from([name for name in registry.names("solver") if name != "kappa"])  # which goes off the path
+GRIDS = [name for name in built_in("grid") if name != "times" and not registry.load(Grid, name).truncated]
+SOLVERS = st.sampled_from([name for name in built_in("solver") if name != "kappa"])  # which goes off the path
 
 
 def monotone(schedule: Schedule) -> bool:
@@ -64,7 +65,7 @@ def curves(draw: st.DrawFn) -> Curve:
 routes = st.one_of(
     *[
         curves() if name == "curve" else st.just(component(Route, name))
-        for name in registry.names("route")
+        for name in built_in("route")
         if name != "schedule"
     ],
     st.sampled_from(DUAL).map(lambda name: Rescheduled(schedule=component(Schedule, name))),

@@ -20,6 +20,7 @@ from rddm.grids.uniform import Uniform
 from rddm.samplers.auto import Auto
 from rddm.samplers.bridge import Bridge
 from rddm.schedules.power import Power
+from rddm.testing.strategies import built_in
 
 SMALL = {
     "nafnet": {"width": 8, "enc_blocks": [1], "middle_blocks": 1, "dec_blocks": [1]},
@@ -48,8 +49,8 @@ def trainer():
     return trainer_of()
 
 
-@pytest.mark.parametrize("backbone", registry.names("backbone"))
-@pytest.mark.parametrize("sampler", registry.names("sampler"))
+@pytest.mark.parametrize("backbone", built_in("backbone"))
+@pytest.mark.parametrize("sampler", built_in("sampler"))
 def test_every_sampler_and_backbone_restores_any_size(sampler, backbone):
     trainer = trainer_of(sampler, backbone)
     for size in ((43, 29), (1, 1), (8, 64), (2, 33)):
@@ -149,9 +150,9 @@ def test_the_path_clock_tells_each_network_its_own_time():
     assert trainer.restore(torch.rand(3, 8, 8)).isfinite().all()
 
 
-@pytest.mark.parametrize("backbone", registry.names("backbone"))
+@pytest.mark.parametrize("backbone", built_in("backbone"))
 def test_without_noise_and_with_one_step_everything_is_still_defined(backbone):
-    for sampler in registry.names("sampler"):
+    for sampler in built_in("sampler"):
         spec = {
             "task": {"name": "paired", "train": "a", "eval": "b"},
             "schedule": {"name": "power", "beta_T2": 0, "T": 2},

@@ -35,6 +35,7 @@ from rddm.solvers.heun import Heun
 from rddm.solvers.kappa import Kappa
 from rddm.solvers.multistep import Multistep
 from rddm.testing._gaussian import Gaussian
+from rddm.testing.strategies import built_in
 
 FORMS = [
     {"name": "power", "alpha": "increasing"},
@@ -53,7 +54,7 @@ FORMS = [
 CASES = [{"name": name} for name in scalar_schedules()] + FORMS
 #: Of every solver of the path's own flow; kappa has other marginals, and its own tests.
 ORDERS = {"first-order": 1, "posterior": 1, "heun": 2, "multistep": 2}
-SOLVERS = [name for name in registry.names("solver") if name != "kappa"]
+SOLVERS = [name for name in built_in("solver") if name != "kappa"]
 
 
 @cache
@@ -148,7 +149,7 @@ def test_heun_is_deterministic_only_and_evaluates_twice_but_for_the_last_step():
 
 
 def test_a_spec_takes_any_solver_by_name():
-    for name in registry.names("solver"):
+    for name in built_in("solver"):
         trainer = rddm.build(
             {
                 "task": {"name": "paired", "train": "a", "eval": "b"},
