@@ -7,7 +7,7 @@ These names, their signatures and meanings, and those of the abstract methods ar
 
 from rddm.core import images
 from rddm.core.component import Component, Model
-from rddm.core.errors import DataError, RddmError, ShapeError, SpecError
+from rddm.core.errors import DataError, RddmError, ShapeError, SpecError, suggest
 from rddm.core.heads import INPUT, NOISE, RES, X0, Target, decode, encode
 from rddm.core.images import Array
 from rddm.core.kinds import (
@@ -91,5 +91,6 @@ __all__ = [
     "reverse_step",
     "scale",
     "spread",
+    "suggest",
     "usual_metrics",
 ]

@@ -50,9 +50,11 @@ LAYERS = [
     ["convert.reference", "convert.diffusers", "convert.scheduler"],
     ["convert"],
     [""],
+    ["scaffold.package"],
     ["cli._app"],
     ["cli._output"],
     ["cli.models", "cli.parts", "cli.plot", "cli.convert", "cli.report", "cli.eval", "cli.bench", "cli.demo"],
+    ["cli.new_plugin"],
     ["cli"],
     ["__main__"],
 ]

@@ -456,6 +456,7 @@ BROKEN: dict[tuple[str, str], Callable[[], Component]] = {
     ("task", "what_is_known_is_the_target"): lambda: broken(
         Inpainting, PAIR | {"keep_known": True}, known=lambda self, extras: extras["mask"] == 1
     ),
+    ("task", "what_is_prepared_stays"): lambda: broken(Paired, PAIR, prepare=lambda self, x: 0.9 * x),
     ("task", "what_it_says_of_itself_is_so"): lambda: broken(
         Paired, PAIR, __annotations__={"from_noise": ClassVar[bool]}, from_noise=True
     ),
@@ -467,6 +468,9 @@ BROKEN: dict[tuple[str, str], Callable[[], Component]] = {
     ),
     ("source", "names_are_unique_and_stay"): lambda: source(lambda: Rows(ROWS, names=["a", "b", "a"])),
     ("source", "records_hold_what_roles_and_sizes_say"): lambda: source(lambda: Rows(ROWS, sizes=[(5, 6)] * 3)),
+    ("source", "labels_name_the_planes_of_the_label"): lambda: broken(
+        type(source(lambda: Rows(ROWS))), {}, open=lambda self: Rows(ROWS), labels=property(lambda self: ("rain",))
+    ),
     ("source", "records_are_a_sequence"): lambda: source(lambda: Cyclic(ROWS)),
     ("source", "records_reach_worker_processes"): lambda: source(lambda: Open(ROWS)),
     ("source", "weights_are_shares"): lambda: source(lambda: Rows(ROWS, weights=[1.0, -1.0, 2.0])),

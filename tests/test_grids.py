@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Literal
 
 import pytest
@@ -24,6 +23,7 @@ from rddm.grids.times import Times
 from rddm.grids.uniform import Uniform
 from rddm.samplers.sm_res import SMRes
 from rddm.schedules import power
+from rddm.testing._ways import falls
 
 SCHEDULES = scalar_schedules()
 FULL = [name for name in registry.names("grid") if name != "times" and not registry.load(Grid, name).truncated]
@@ -44,10 +44,7 @@ def visited(grid: Grid, path: Path, steps: int | None = None, own: int = 1) -> l
 def test_times_fall_strictly_from_T_to_0_in_as_many_steps_as_asked_for_any_number_up_to_T(schedule, grid, data):
     path = schedule.path()
     for steps in {1, data.draw(st.integers(1, path.T)), path.T - 1, path.T} - {0}:
-        times = grid.times(path, steps)
-        assert len(times) == steps + 1
-        assert (times[0], times[-1]) == (path.T, 0)
-        assert all(isinstance(t, int) and later < t for t, later in pairwise(times))
+        falls(grid.times(path, steps), path, steps)
 
 
 @given(grids, st.integers(2, 60))

@@ -105,21 +105,6 @@ def shadows(tmp_path_factory):
 
 
 # ---------------------------------------------------------------------------------------------- masks
-@given(st.sampled_from(MASKS), st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
-def test_every_mask_has_a_hole_of_ones_among_zeros_at_any_size_and_follows_from_its_generator(
-    name, height, width, seed
-):
-    maker, state = component(Mask, name), torch.random.get_rng_state()
-    mask = maker(height, width, seeded(seed))
-    assert mask.shape == (1, height, width)
-    assert mask.dtype == torch.float32
-    assert set(mask.unique().tolist()) <= {0.0, 1.0}
-    assert mask.any()
-    assert min(height, width) < 16 or not mask.all()
-    assert torch.equal(mask, maker(height, width, seeded(seed)))
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
 @pytest.mark.parametrize("name", [name for name in MASKS if name != "half"])
 def test_holes_have_the_share_of_the_area_that_is_asked_for(name):
     cls = registry.load(Mask, name)

@@ -6,10 +6,10 @@ import os
 import sys
 import warnings
 
-from rddm.cli import bench, convert, demo, eval, models, parts, plot, report
+from rddm.cli import bench, convert, demo, eval, models, new_plugin, parts, plot, report
 from rddm.cli._app import app
 
-__all__ = ["app", "bench", "convert", "demo", "eval", "main", "models", "parts", "plot", "report"]
+__all__ = ["app", "bench", "convert", "demo", "eval", "main", "models", "new_plugin", "parts", "plot", "report"]
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:

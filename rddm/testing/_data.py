@@ -16,7 +16,11 @@ from rddm.testing._every import pickled_of
 from rddm.testing._property import cases, holds, own_randomness, require, seeded, without_global_randomness
 from rddm.testing.strategies import images, seeds
 
-AWKWARD = ((1, 1, 1), (3, 1, 1), (5, 1, 33), (2, 47, 1))
+AWKWARD = {  # (C, *S)
+    1: ((1, 1), (3, 2), (5, 33)),
+    2: ((1, 1, 1), (3, 1, 1), (5, 1, 33), (2, 47, 1)),
+    3: ((1, 1, 1, 1), (2, 1, 5, 9)),
+}
 
 
 @holds("source", "open() must return rddm.plugin.Records: a sequence with names, roles and sizes().")
@@ -54,6 +58,18 @@ def records_hold_what_roles_and_sizes_say(source: Source, *, limit: int = 8) -> 
             tensor = to_tensor(array)
             ends = f"{float(tensor.min()):.4g} .. {float(tensor.max()):.4g}"
             require(tensor.min() >= 0 and tensor.max() <= 1, f"{what} and spans {ends}")
+
+
+@holds(
+    "source", 'Let labels name the planes of the role "label", one text for each, and only where there is such a role.'
+)
+def labels_name_the_planes_of_the_label(source: Source) -> None:
+    """labels has a different text for every channel of the role "label", and none where there is no such role."""
+    records = source.open()
+    planes = records[0]["label"].shape[-1] if "label" in records.roles else 0
+    labels = source.labels
+    good = len(labels) == planes == len(set(labels)) and all(isinstance(label, str) for label in labels)
+    require(good, f"labels is {labels!r}, and there are {planes} planes of them")
 
 
 @holds("source", "__getitem__ takes an int, negative ones too, and a slice; beyond the end it raises IndexError.")
@@ -103,8 +119,11 @@ def _spoilt(degradation: Degradation, clean: Tensor, seed: int) -> Tensor:
 @holds(
     "degradation", "Clip the result to [0, 1], keep float32, and compute sizes from clean.shape, which may be 1 pixel."
 )
-def shape_type_and_range_are_kept(degradation: Degradation, *, examples: int = 30) -> None:
-    """Of an image (C, H, W) in [0, 1], with any C, H and W, it makes one of that shape, float32, in [0, 1]."""
+def shape_type_and_range_are_kept(degradation: Degradation, *, examples: int = 30, ndim: int = 2) -> None:
+    """Of an image (C, *S) in [0, 1], with any C and size, it makes one of that shape, float32, in [0, 1].
+
+    `ndim` is 1 for signals, 2 for images, 3 for volumes.
+    """
 
     def right(clean: Tensor, seed: int) -> None:
         bad = _spoilt(degradation, clean, seed)
@@ -113,12 +132,12 @@ def shape_type_and_range_are_kept(degradation: Degradation, *, examples: int = 3
         ends = f"{float(bad.min()):.4g} .. {float(bad.max()):.4g}"
         require(bad.min() >= 0 and bad.max() <= 1, f"{given}, spanning {ends}")  # false for NaN, too
 
-    for seed, shape in enumerate(AWKWARD):
+    for seed, shape in enumerate(AWKWARD[ndim]):
         for value in (0.0, 1.0):
             right(torch.full(shape, value), seed)
 
     @cases(examples)
-    @given(images(), seeds)
+    @given(images(ndim=ndim), seeds)
     def each(clean: Tensor, seed: int) -> None:
         right(clean, seed)
 
@@ -126,14 +145,14 @@ def shape_type_and_range_are_kept(degradation: Degradation, *, examples: int = 3
 
 
 @holds("degradation", "Draw by torch with generator=generator, one call after the other, and nothing anywhere else.")
-def all_randomness_is_its_generators(degradation: Degradation, *, examples: int = 20) -> None:
+def all_randomness_is_its_generators(degradation: Degradation, *, examples: int = 20, ndim: int = 2) -> None:
     """Equal seeds give equal images whatever the memory layout and the global random states, which do not move."""
 
     @cases(examples)
-    @given(images(), seeds)
+    @given(images(ndim=ndim), seeds)
     def each(clean: Tensor, seed: int) -> None:
         found = []
-        transposed = clean.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        transposed = clean.movedim(0, -1).contiguous().movedim(-1, 0)
         for other, picture in enumerate((clean, transposed)):
             with own_randomness(other), without_global_randomness("it"):
                 found.append(degradation(picture, seeded(seed)))
@@ -143,11 +162,11 @@ def all_randomness_is_its_generators(degradation: Degradation, *, examples: int 
 
 
 @holds("degradation", "Return a new tensor: not clean itself, nor a view of it, and change nothing in place.")
-def the_clean_image_is_left_as_it_was(degradation: Degradation, *, examples: int = 20) -> None:
+def the_clean_image_is_left_as_it_was(degradation: Degradation, *, examples: int = 20, ndim: int = 2) -> None:
     """The clean image is not changed, and shares no memory with the result."""
 
     @cases(examples)
-    @given(images(), seeds)
+    @given(images(ndim=ndim), seeds)
     def each(clean: Tensor, seed: int) -> None:
         before = clean.clone()
         bad = degradation(clean, seeded(seed))
@@ -158,10 +177,10 @@ def the_clean_image_is_left_as_it_was(degradation: Degradation, *, examples: int
     each()
 
 
-@holds("degradation", 'example must give "input" and every role of `extras`, (K, H, W) in [0, 1], all from one draw.')
-def extras_come_with_the_input(degradation: Degradation) -> None:
-    """example gives "input" and exactly the `extras`, each (K, H, W) in [0, 1], equal for equal seeds."""
-    for seed, shape in enumerate(((3, 20, 24), *AWKWARD)):
+@holds("degradation", 'example must give "input" and every role of `extras`, (K, *S) in [0, 1], all from one draw.')
+def extras_come_with_the_input(degradation: Degradation, *, ndim: int = 2) -> None:
+    """example gives "input" and exactly the `extras`, each (K, *S) in [0, 1], equal for equal seeds."""
+    for seed, shape in enumerate(((3, *(20, 24, 16)[:ndim]), *AWKWARD[ndim])):
         clean = torch.rand(shape, generator=seeded(seed))
         one, other = (degradation.example(clean, seeded(seed)) for _ in range(2))
         require(set(one) == {"input", *degradation.extras}, f"it gives {sorted(one)}; extras is {degradation.extras}")

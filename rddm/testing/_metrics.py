@@ -82,7 +82,7 @@ def figures_are_finite_floats_by_key(
 
 @holds(
     "metric",
-    'Set better to "higher" or "lower": the main figure is best for equal images, worse the more they differ.',
+    'Set better to "higher" or "lower": the main figure is best for equal images.',
 )
 def more_noise_is_worse(
     metric: Metric,
@@ -92,8 +92,9 @@ def more_noise_is_worse(
     count: int = 6,
     extras: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """The main figure is best where outputs are the targets, and gets worse as noise of 0.02, 0.1 and 0.3 is added; without
-    `reference` it is free.
+    """The main figure is best where outputs are the targets, and gets worse as noise of 0.02, 0.1 and 0.3 is added.
+
+    A metric without `reference` is free to say otherwise.
     """
     if not metric.reference:
         return

@@ -37,11 +37,11 @@ PROPERTIES: list[Property] = []
 
 
 def holds(kind: str, mend: str) -> Callable[[F], F]:
-    """A property of a kind: the function's docstring is the contract's sentence, its keywords options of `check`."""
+    """A property of a kind: its docstring's first paragraph is the contract's sentence, its keywords options."""
 
     def register(test: F) -> F:
         options = {key: p.default for key, p in signature(test).parameters.items() if p.kind is p.KEYWORD_ONLY}
-        sentence = " ".join((getdoc(test) or "").split())
+        sentence = " ".join((getdoc(test) or "").split("\n\n")[0].split())
         PROPERTIES.append(Property(kind, test.__name__, sentence, mend, test, options))
         return test
 

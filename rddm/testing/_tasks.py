@@ -13,7 +13,7 @@ from rddm.core.errors import RddmError
 from rddm.core.kinds import Metric, Record, Sampler, Schedule, SetMetric, Task
 from rddm.core.named import resolve
 from rddm.core.systems.check import check as can_be_sampled
-from rddm.testing._property import holds, require, seeded, without_global_randomness
+from rddm.testing._property import holds, near, require, seeded, without_global_randomness
 
 CROPS = {1: (40,), 2: (24, 24), 3: (8, 8, 8)}
 SIZES = {1: (61,), 2: (33, 40), 3: (9, 10, 12)}
@@ -123,6 +123,22 @@ def what_is_known_is_the_target(task: Task, *, record: Record | None = None) -> 
         )
         same: Tensor = example["input"] == example["target"]
         require(same[found[0].expand_as(same)].all(), f"of {what}, input and target differ where known is true")
+
+
+@holds("task", "prepare keeps shape and range, and leaves alone what it has made, or what example gives as input.")
+def what_is_prepared_stays(task: Task, *, record: Record | None = None) -> None:
+    """prepare keeps shape and range of images (B, C, *S) in [0, 1], and leaves the inputs of examples as they are."""
+    _, given, crop = _examples(task, record)[0]
+    example = task.example(given, crop, seeded(0))
+    for role in ("input", "target"):
+        image = example[role][None].clone()
+        once = task.prepare(image)
+        require(torch.equal(image, example[role][None]), f"the {role} is changed in place")
+        require(once.shape == image.shape, f"the {role} {tuple(image.shape)} becomes {tuple(once.shape)}")
+        require(once.min() >= 0 and once.max() <= 1, f"the {role} becomes {float(once.min())} .. {float(once.max())}")
+        near(task.prepare(once), once, f"the {role} prepared twice", atol=1e-2)
+        if role == "input":
+            near(once, image, "the input of an example, prepared", atol=1e-2)
 
 
 @holds(

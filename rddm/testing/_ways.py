@@ -40,18 +40,24 @@ def times_fall_from_T_to_0_in_the_steps_asked_for(grid: Grid, *, examples: int =
                 require(own or grid.truncated, f"{steps} steps of T = {path.T} are refused by SpecError")
                 continue
             reached.append(found)
-            given = f"{steps} steps along T = {path.T} are {found[:8]}{'...' if len(found) > 8 else ''}"
-            require(isinstance(found, list) and all(type(t) is int for t in found), f"{given}, not a list of ints")
-            require(own or len(found) == steps + 1, f"{given}, {len(found) - 1} steps")
-            require(all(later < t for t, later in pairwise(found)), f"{given}, which do not fall")
-            require(found[-1] >= 0 and found[0] <= path.T, f"{given}, beyond the path")
-            ends = (found[0], found[-1]) == (path.T, 0)
-            require(grid.truncated or ends, f"{given}: the ends are not T and 0, and truncated is False")
+            falls(found, path, steps, own=own, truncated=grid.truncated)
 
     each()
     if T is None:
         reached.append(_times(grid, power(1000), 5))
     require(any(reached), "every path was refused by SpecError; if it fits one T only, say check(grid, T=...)")
+
+
+def falls(found: object, path: Path, steps: int, *, own: bool = False, truncated: bool = False) -> None:
+    """Times are steps + 1 ints, or as many as a grid has of its own, and fall from T to 0, or within if truncated."""
+    require(isinstance(found, list) and all(type(t) is int for t in found), f"{found!r} is no list of ints")
+    assert isinstance(found, list)
+    given = f"{steps} steps along T = {path.T} are {found[:8]}{'...' if len(found) > 8 else ''}"
+    require(own or len(found) == steps + 1, f"{given}, {len(found) - 1} steps")
+    require(len(found) > 1 and all(later < t for t, later in pairwise(found)), f"{given}, which do not fall")
+    require(found[-1] >= 0 and found[0] <= path.T, f"{given}, beyond the path")
+    ends = (found[0], found[-1]) == (path.T, 0)
+    require(truncated or ends, f"{given}: the ends are not T and 0, and truncated is False")
 
 
 def _times(grid: Grid, path: Path, steps: int) -> list[int] | None:
