@@ -23,7 +23,7 @@ def write(tmp_path: Path) -> Write:
         height, width, count = array.shape
         place = {"crs": "EPSG:32631", "transform": from_origin(east, 5_400_000, pixel, pixel)}
         shape = {"height": height, "width": width, "count": count, "dtype": array.dtype}
-        with rasterio.open(file, "w", driver="GTiff", **shape, **place, **profile) as raster:
+        with rasterio.open(file, "w", driver="GTiff", **{**shape, **place, **profile}) as raster:
             raster.write(np.moveaxis(array, -1, 0))
         return file
 

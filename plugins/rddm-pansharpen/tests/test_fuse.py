@@ -39,6 +39,15 @@ def trainer(scene: Make) -> Any:
     return rddm.build(spec(scene()))
 
 
+@pytest.mark.parametrize("recipe", sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_recipes_train_and_evaluate_on_areas_that_do_not_overlap(recipe: Path) -> None:
+    task = rddm.build(recipe)[Task]
+    assert task.train.area[1] <= task.eval.area[0]
+    assert task.train.model_copy(update={"area": task.eval.area}) == task.eval
+    assert task.train_records().roles == task.eval_records().roles == {"target", "input", "pan"}
+    assert {metric.ratio for metric in task.metrics if hasattr(metric, "ratio")} == {task.train.ratio}
+
+
 def files(folder: Path) -> tuple[Path, Path]:
     return folder / "ms" / "a.tif", folder / "pan" / "a.tif"
 

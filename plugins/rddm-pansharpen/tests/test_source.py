@@ -145,7 +145,13 @@ def test_files_that_do_not_fit_are_refused_in_words(write: Make, counts: Counts,
     with pytest.raises(DataError, match="b are not in both"):
         Pansharpen(path=folder).open()
     write("pan/b.tif", counts(2, 192, 160, 1), 2.0, east=500_100)
-    with pytest.raises(DataError, match="cut both to the same area"):
+    with pytest.raises(DataError, match="bring both to the same bounds"):
+        Pansharpen(path=folder).open()
+    write("pan/b.tif", counts(2, 192, 160, 1), 2.0, east=500_001)  # half a pixel, as Landsat's
+    with pytest.raises(DataError, match="bring both to the same bounds"):
+        Pansharpen(path=folder).open()
+    write("pan/b.tif", counts(2, 192, 160, 1), 2.0, crs="EPSG:32632")
+    with pytest.raises(DataError, match=r"is in EPSG:32632, and .* in EPSG:32631"):
         Pansharpen(path=folder).open()
     (folder / "ms" / "b.tif").write_text("no raster")
     with pytest.raises(DataError, match=r"cannot read .* as a raster"):

@@ -27,15 +27,16 @@ class Header(NamedTuple):
     width: int
     bands: int
     bounds: tuple[float, float, float, float] | None  # None without a georeference
+    crs: str
 
 
 def header(path: Path) -> Header:
     """The header of a file. Raises DataError where rasterio cannot read it."""
     if path == SAMPLE:
-        return Header(300, 300, 4, None)
+        return Header(300, 300, 4, None, "")
     with _opened(path) as raster:
         bounds = None if raster.transform.is_identity else tuple(raster.bounds)
-        return Header(raster.height, raster.width, raster.count, bounds)
+        return Header(raster.height, raster.width, raster.count, bounds, str(raster.crs))
 
 
 def read(path: Path, bands: Sequence[int] | None, rows: slice, columns: slice, fill: float) -> Array:
@@ -67,19 +68,27 @@ def empty(path: Path) -> Array | None:
 
 
 def fitting(ms: Path, pan: Path, ratio: int) -> None:
-    """Raises DataError unless a PAN file has `ratio` times the rows and columns of its MS file, and the same bounds."""
+    """Raises DataError unless PAN has `ratio` times the rows and columns of MS, its reference system and its bounds.
+
+    Bounds may differ by a tenth of a PAN pixel. Those of Landsat differ by half of one.
+    """
     low, high = header(ms), header(pan)
+    same = "bring both to the same bounds"
+    if low.bounds:
+        sides = " ".join(f"{side:.10g}" for side in low.bounds)
+        size = (low.bounds[2] - low.bounds[0]) / low.width / ratio
+        same += f": rio warp {pan} NEW --dst-crs {low.crs} --bounds {sides} --res {size:.10g} --resampling cubic"
     if (high.height, high.width) != (ratio * low.height, ratio * low.width):
         raise DataError(
             f"{pan} is {high.height}x{high.width}, and {ms} {low.height}x{low.width}; for ratio={ratio} it must be"
-            f" {ratio * low.height}x{ratio * low.width}: set the ratio, or cut both to the same area (gdalwarp -te -ts)"
+            f" {ratio * low.height}x{ratio * low.width}: set the ratio, or {same}"
         )
     if low.bounds and high.bounds:
+        if low.crs != high.crs:
+            raise DataError(f"{pan} is in {high.crs}, and {ms} in {low.crs}; {same}")
         pixel = (high.bounds[2] - high.bounds[0]) / high.width
-        if max(abs(a - b) for a, b in zip(low.bounds, high.bounds, strict=True)) > 0.51 * abs(pixel):
-            raise DataError(
-                f"{pan} covers {high.bounds}, and {ms} {low.bounds}; cut both to the same area (gdalwarp -te)"
-            )
+        if max(abs(a - b) for a, b in zip(low.bounds, high.bounds, strict=True)) > 0.1 * abs(pixel):
+            raise DataError(f"{pan} covers {high.bounds}, and {ms} {low.bounds}; {same}")
 
 
 def _opened(path: Path) -> rasterio.DatasetReader:
