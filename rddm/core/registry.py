@@ -122,14 +122,14 @@ def _load(base: type[C], entry: Entry) -> type[C]:
     if not (isinstance(found, type) and issubclass(found, base)):
         where = f", in {line_of_class(found)}" if isinstance(found, type) else ""
         raise RegistryError(f"{entry} is {found!r}, not a class derived from rddm.plugin.{base.__name__}{where}")
-    where = line_of_class(found)
     if missing := sorted(found.__abstractmethods__):
-        raise RegistryError(f"{entry} lacks {', '.join(missing)}, which every {base.kind} must define; in {where}")
+        must = f"which every {base.kind} must define; in {line_of_class(found)}"
+        raise RegistryError(f"{entry} lacks {', '.join(missing)}, {must}")
     declared = found.model_fields["name"].default
     if declared != entry.name:
         raise RegistryError(
             f'{entry} declares the name {declared!r}; write name: Literal["{entry.name}"] = "{entry.name}"'
-            f" in the class, {where}, or rename the entry point"
+            f" in the class, {line_of_class(found)}, or rename the entry point"
         )
     return found
 
