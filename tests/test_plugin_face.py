@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,13 @@ def test_the_page_of_a_kind_names_every_method_and_class_variable_of_its_own(kin
 @pytest.mark.parametrize("text", re.findall(r"```python\n(.*?)```", DOCS, re.S))
 def test_python_on_the_page_is_python(text):
     compile(text, "docs/plugins.md", "exec")
+
+
+def test_without_hypothesis_a_message_says_what_to_install():
+    code = "import sys; sys.modules['hypothesis'] = None; import rddm.plugin; import rddm.testing"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ModuleNotFoundError: rddm.testing draws its cases with hypothesis;"
+        " type: pip install 'residual-diffusion[testing]'"
+    )

@@ -88,6 +88,8 @@ def _problems(error: ValidationError, fields: list[str]) -> Iterable[tuple[tuple
     for item in error.errors(include_url=False):
         path: tuple[int | str, ...] = item["loc"]
         inner = item.get("ctx", {}).get("error")
+        if item["type"] == "default_factory_not_called":  # for another key's problem, which is listed
+            continue
         if isinstance(inner, SpecError):
             yield from ((path + below, message) for below, message in inner.problems)
         elif isinstance(inner, RddmError):
