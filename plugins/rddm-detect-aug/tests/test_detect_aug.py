@@ -246,11 +246,11 @@ def test_intervals_are_those_of_the_binomial_where_one_kind_is_certain():
 # -------------------------------------------------------------------------------------------------- filters
 def test_a_brightened_image_has_the_same_mean_and_contrast_whatever_the_exposure():
     image = stripes(True, 1) * 0.5
-    bright = brightened(image)
+    bright = brightened(image, (0.5, 0.2))
     assert float(bright.mean()) == pytest.approx(0.5, abs=0.01)
     assert float(bright.std()) == pytest.approx(0.2, abs=0.01)
-    torch.testing.assert_close(brightened(0.1 * image + 0.02), bright, atol=1e-3, rtol=0)
-    assert brightened(torch.zeros(1, 3, 3)).isfinite().all()
+    torch.testing.assert_close(brightened(0.1 * image + 0.02, (0.5, 0.2)), bright, atol=1e-3, rtol=0)
+    assert brightened(torch.zeros(1, 3, 3), (0.4, 0.1)).isfinite().all()
 
 
 @pytest.mark.parametrize("name", GRID)
@@ -259,6 +259,9 @@ def test_filters_take_noise_away_the_more_the_greater_their_parameter(name):
     ((key, values),) = grid.items()
     clean = torch.linspace(0.2, 0.8, 25).expand(3, 25, 25)
     noisy = (clean + 0.1 * torch.randn(3, 25, 25, generator=seeded(0))).clamp(0, 1)
-    rough = [float(function(noisy, **{key: value}).diff(dim=1).abs().mean()) for value in (min(values), max(values))]
-    assert rough[1] < rough[0] < float(brightened(noisy).diff(dim=1).abs().mean())
-    assert function(noisy, **{key: values[0]}).shape == noisy.shape
+    rough = [
+        float(function(noisy, (0.5, 0.2), **{key: value}).diff(dim=1).abs().mean())
+        for value in (min(values), max(values))
+    ]
+    assert rough[1] < rough[0] < float(brightened(noisy, (0.5, 0.2)).diff(dim=1).abs().mean())
+    assert function(noisy, (0.5, 0.2), **{key: values[0]}).shape == noisy.shape

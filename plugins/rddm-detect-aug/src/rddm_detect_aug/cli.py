@@ -67,19 +67,21 @@ def train_detector(
 def table(run: Run, draws: Draws = 5, out: Json = None) -> None:
     """Compare detection in clean, spoilt and restored evaluation images, and detectors trained on spoilt ones."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     import rddm
     from rddm_detect_aug.table import table as made
 
     rows, tuned = made(rddm.load(run), draws)
-    shown = Table("method", "PSNR", "accuracy", "ROC AUC", "95 % CI", "rddm better by", "95 % CI")
+    shown = Table("method", "PSNR", "accuracy", escape("ROC AUC [95 % CI]"), escape("rddm better by [95 % CI]"))
     for row in rows:
-        below = row.below
-        more = (f"{below.value:+.4f}", f"{below.low:+.4f} .. {below.high:+.4f}") if below else ("", "")
-        auc = (f"{row.auc.value:.4f}", f"{row.auc.low:.4f} .. {row.auc.high:.4f}")
-        shown.add_row(row.method, f"{row.psnr:.2f}" if row.psnr == row.psnr else "", f"{row.accuracy:.3f}", *auc, *more)
-    Console().print(shown)
+        psnr = f"{row.psnr:.2f}" if row.psnr == row.psnr else ""
+        auc, below = row.auc, row.below
+        more = "" if below is None else f"{below.value:+.3f} [{below.low:+.3f}, {below.high:+.3f}]"
+        area = f"{auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}]"
+        shown.add_row(row.method, psnr, f"{row.accuracy:.3f}", escape(area), escape(more))
+    Console(width=110).print(shown)
     print("tuned on training images: " + ", ".join(f"{name} {value:g}" for name, value in tuned.items()))
     if out is not None:
         out.write_text(json.dumps({"draws": draws, "rows": [asdict(row) for row in rows], "tuned": tuned}, indent=1))

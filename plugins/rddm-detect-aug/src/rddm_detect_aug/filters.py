@@ -13,21 +13,23 @@ from torch import Tensor
 from rddm.plugin import Array
 
 Filter = Callable[[Tensor], Tensor]  # of one image (C, H, W) in [0, 1]
+Tone = tuple[float, float]  # mean and standard deviation of clean images
 
 
-def brightened(image: Tensor) -> Tensor:
-    """Scaled and shifted to a mean of 0.5 and a standard deviation of 0.2, clipped to [0, 1]."""
-    return (0.5 + 0.2 * (image - image.mean()) / image.std().clamp(min=1e-6)).clamp(0, 1)
+def brightened(image: Tensor, tone: Tone) -> Tensor:
+    """Scaled and shifted to a mean and a standard deviation, clipped to [0, 1]."""
+    mean, std = tone
+    return (mean + std * (image - image.mean()) / image.std().clamp(min=1e-6)).clamp(0, 1)
 
 
-def total_variation(image: Tensor, weight: float) -> Tensor:
+def total_variation(image: Tensor, tone: Tone, weight: float) -> Tensor:
     """Total variation (Chambolle 2004) of the brightened image."""
-    return _by(denoise_tv_chambolle, brightened(image), weight=weight)
+    return _by(denoise_tv_chambolle, brightened(image, tone), weight=weight)
 
 
-def non_local_means(image: Tensor, h: float) -> Tensor:
+def non_local_means(image: Tensor, tone: Tone, h: float) -> Tensor:
     """Non-local means (Buades, Coll, Morel 2005) of the brightened image, patches of 5 x 5 within 13 x 13."""
-    return _by(denoise_nl_means, brightened(image), h=h, patch_size=5, patch_distance=6, fast_mode=True)
+    return _by(denoise_nl_means, brightened(image, tone), h=h, patch_size=5, patch_distance=6, fast_mode=True)
 
 
 #: By name: the filter, and the values of its parameter that are tried.
