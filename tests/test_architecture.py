@@ -28,8 +28,8 @@ LAYERS = [
     ["core.systems.tiles"],
     ["core.systems.trajectory"],
     ["core.systems.sample"],
-    ["core.systems.evaluate", "core.systems.dependence", "core.systems.profile", "core.systems.restore_files"]
-    + ["core.systems.evaluate_files"],
+    ["core.systems.evaluate", "core.systems.dependence", "core.systems.profile", "core.systems.restore_files"],
+    ["core.systems.evaluate_files"],
     ["core.pictures", "core.systems.train", "core.systems.check"],
     ["core.systems.select"],
     ["core.systems.fit"],

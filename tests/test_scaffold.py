@@ -199,10 +199,12 @@ def test_installed_as_its_readme_says_it_is_listed_tested_and_typed(environment,
     listed = run(environment, "-m", "rddm", "list", "--check").splitlines()
     for kind, name in NAMES.items():
         assert f"{kind:<12} {name:<16} rddm-{name} 0.1.0  ok" in listed
-    for kind, folder in folders.items():
+    for folder in folders.values():
         assert "passed" in run(environment, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=folder)
-        types = [environment, "-m", "mypy", "--cache-dir", tmp_path / "mypy", "src", "tests"]
-        assert "Success" in run(*types, cwd=folder), kind
+    sources = [folder / "src" / f"rddm_{NAMES[kind].replace('-', '_')}" for kind, folder in folders.items()]
+    tests = [file for folder in folders.values() for file in folder.glob("tests/*.py")]
+    config = ["--config-file", folders["task"] / "pyproject.toml", "--cache-dir", tmp_path / "mypy"]
+    assert "Success" in run(environment, "-m", "mypy", *config, *sources, *tests)
 
 
 BLOCKS = re.findall(r"```(bash|python|yaml)\n(.*?)```", WORKED, re.S)
