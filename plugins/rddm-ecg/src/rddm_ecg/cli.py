@@ -48,9 +48,8 @@ def table(
     windows = list(compared(trainer, {name: apply for name, (apply, _) in filters.items()}, limit=limit, steps=steps))
     found = means(windows)
     keys = list(found["input"])
-    shown = Table(
-        "method", *(key.replace("_", " ") for key in keys), title=f"mean over {len(windows)} windows", box=box.SIMPLE
-    )
+    heads = [key.replace("_", " ") for key in keys]
+    shown = Table("method", *heads, title=f"mean over {len(windows)} windows", box=None, padding=(0, 2, 0, 0))
     for method, figures in found.items():
         shown.add_row(method, *(f"{figures[key]:.3f}" for key in keys))
     Console().print(shown)
