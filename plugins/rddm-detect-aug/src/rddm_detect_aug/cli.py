@@ -33,7 +33,7 @@ Draws = Annotated[int, typer.Option(min=1, help="times that each test image is s
 def train_detector(
     recipe: Recipe,
     out: Annotated[Path, typer.Option(help="the file to write, .npz; replaced if it is there")],
-    spoilt: Annotated[int, typer.Option(min=0, help="spoil each training image so many times; 0 for clean ones")] = 0,
+    spoilt: Annotated[int, typer.Option(min=0, help="spoil each image so many times; 0 for clean ones")] = 0,
     add: Annotated[list[Path] | None, typer.Option(help="a folder of `augment`; may be given again")] = None,
 ) -> None:
     """Train a detector on the training images of a labelled task, and tell how it does on the evaluation images."""
@@ -43,17 +43,17 @@ def train_detector(
     from rddm_detect_aug.auc import wins
     from rddm_detect_aug.augment import read
     from rddm_detect_aug.detector import trained
-    from rddm_detect_aug.examples import examples, label_of
+    from rddm_detect_aug.examples import examples, label_of, pictures_as
 
     trainer = _opened(recipe)
     task, label = trainer[Task], label_of(trainer)
     train, test = (examples(task, records, max(1, spoilt)) for records in (task.train_records(), task.eval_records()))
     seen = [*train.inputs.flatten(0, 1)] if spoilt else [*train.clean]
     positives = [*map(bool, train.positives)] * max(1, spoilt)
-    for folder in add or ():
+    for place, folder in enumerate(add or ()):
         pictures, labels = read(folder, task.channels)
-        seen += pictures
-        positives += [one == label for one in labels]
+        seen += [*pictures_as(task, pictures, f"added {place}", spoilt).inputs.flatten(0, 1)] if spoilt else pictures
+        positives += [one == label for one in labels] * max(1, spoilt)
     detector = trained(seen, positives, label)
     detector.write(out)
     for name, images in (("clean", test.clean[None]), ("spoilt", test.inputs)):
@@ -132,7 +132,7 @@ def scarce(
     for count in real:
         rows = [one.areas for one in found if one.real == count]
         shown.add_row(str(count), *(_spread([row[key] for row in rows]) for key in rows[0]))
-    Console().print(shown)
+    Console(width=110).print(shown)
     if numbers is not None:
         numbers.write_text(json.dumps({**how, "outcomes": [asdict(one) for one in found]}, indent=1))
 

@@ -72,7 +72,7 @@ def trained(images: Iterable[Tensor], positives: Iterable[bool], label: str) -> 
     sizes = sorted({(image.shape[1], image.shape[2]) for image in seen})
     if len(sizes) > 1:
         raise ShapeError(f"images for a detector must have one size; given {sizes}")
-    model: Any = LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000)
+    model: Any = LogisticRegression(class_weight="balanced", max_iter=2000)
     model.fit(np.stack([features(image) for image in seen]), wanted)
     return Detector(sizes[0], label, model.coef_[0], float(model.intercept_[0]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -10,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from rddm import Trainer
-from rddm.plugin import Array, DataError, Record, Records, ShapeError, Source, Task
+from rddm.plugin import Array, DataError, Record, Records, ShapeError, Source, Task, images
 from rddm_detect_aug.detection import is_positive
 
 
@@ -47,6 +48,14 @@ def spoilt(task: Task, named: list[tuple[str, Record]], draws: int, positives: A
         raise ShapeError(f"images for a detector must have one size; given {sizes}")
     inputs = torch.stack([torch.stack([one["input"] for one in row]) for row in found])
     return Images(torch.stack([one["target"] for one in found[0]]), inputs, positives)
+
+
+def pictures_as(task: Task, pictures: Sequence[Tensor] | Tensor, name: str, draws: int) -> Images:
+    """Images (C, H, W), all called positive, as examples of a task, rounded to 8 bits, as they are in files."""
+    named: list[tuple[str, Record]] = [
+        (f"{name} {n}", {"target": images.to_array(one)}) for n, one in enumerate(pictures)
+    ]
+    return spoilt(task, named, draws, np.ones(len(pictures), bool))
 
 
 def label_of(trainer: Trainer) -> str:

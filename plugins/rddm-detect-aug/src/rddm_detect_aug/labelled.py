@@ -16,7 +16,7 @@ class Labelled(Task):
     """`paired`, and in each example the role `label` of its source beside: the network never sees it, metrics do.
 
     A label has a plane for each of the source's labels, 1 in that of the example: `lfw-subset` gives it, and a `mix`
-    of one folder for each label. All else is as in `paired`.
+    of one folder for each label. All else is as in `paired`, which has `shown` and `equalise` besides.
 
     Raises:
         DataError: a source has no role `label`.

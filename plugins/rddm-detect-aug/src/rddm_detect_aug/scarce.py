@@ -17,9 +17,9 @@ from rddm import Trainer
 from rddm.plugin import Array, Task, images
 from rddm_detect_aug.auc import wins
 from rddm_detect_aug.detector import trained
-from rddm_detect_aug.examples import Images, examples, label_of, spoilt
+from rddm_detect_aug.examples import Images, examples, label_of, pictures_as
 
-DRAWS = 3  # of every training image
+DRAWS = 10  # of every training image
 SHIFT = 2  # pixels
 
 
@@ -38,7 +38,8 @@ def outcomes(
     """What is gained by `added` positives beside the real ones and all negatives, spoilt as the task `detection` says.
 
     For each number and seed that many positives are chosen, written to a folder, and a model of the spec of
-    `generation` is trained on these alone, into `out`. What is there already is not trained again.
+    `generation` is trained on these alone, into `out`. What is there already is not trained again. Copies, under
+    noise of their own, tell how much of a gain is that of more noise.
     """
     task, label = detection[Task], label_of(detection)
     train = examples(task, task.train_records(), DRAWS)
@@ -49,13 +50,14 @@ def outcomes(
             chosen = np.sort(np.random.default_rng(seed).permutation(positives)[:count])
             real_images = train.clean[torch.from_numpy(chosen)]
             pictures = _model(generation, real_images, out / f"{count}-{seed}", seed).sample(added, seed=seed)
+            copies = real_images[torch.arange(added) % count]
             moved = shifted(real_images, added, seed)
             own = Images(real_images, train.inputs[:, torch.from_numpy(chosen)], np.ones(len(chosen), bool))
             more = {
                 "real": [],
-                "real + shifted": [_spoilt(task, moved, f"moved {seed}")],
-                "real + drawn": [_spoilt(task, pictures, f"drawn {seed}")],
-                "real + drawn, shifted": [_spoilt(task, shifted(pictures, added, seed), f"both {seed}")],
+                "real + copies": [pictures_as(task, copies, f"copy {seed}", DRAWS)],
+                "real + shifted": [pictures_as(task, moved, f"moved {seed}", DRAWS)],
+                "real + drawn": [pictures_as(task, pictures, f"drawn {seed}", DRAWS)],
             }
             areas = {name: _area([own, *parts], train, test, label) for name, parts in more.items()}
             yield Outcome(count, seed, areas)
@@ -85,11 +87,6 @@ def _model(generation: Trainer, real: Tensor, folder: Path, seed: int) -> Traine
         table["training"]["seed"] = seed
         rddm.build(table).fit(run, progress=False)
     return rddm.load(run)
-
-
-def _spoilt(task: Task, pictures: Tensor, name: str) -> Images:
-    named = [(f"{name} {n}", {"target": images.to_array(image)}) for n, image in enumerate(pictures)]
-    return spoilt(task, [(one, dict(record)) for one, record in named], DRAWS, np.ones(len(pictures), bool))
 
 
 def _area(positives: list[Images], train: Images, test: Images, label: str) -> float:

@@ -14,9 +14,10 @@ from rddm.plugin import Array, Task
 from rddm_detect_aug.auc import Estimate, estimate, wins
 from rddm_detect_aug.detector import Detector, trained
 from rddm_detect_aug.examples import Images, examples, label_of
-from rddm_detect_aug.filters import GRID, Filter, brightened
+from rddm_detect_aug.filters import GRID, Filter, Tone, brightened
 
-TUNING = 3  # draws of every training image that detectors and filters see spoilt
+SEEN = 10  # draws of every training image that detectors are trained on
+TUNING = 3  # the first of them, which filters are tuned on
 OURS, AGAIN = "rddm", "trained on "
 
 
@@ -35,27 +36,32 @@ def table(trainer: Trainer, draws: int = 5) -> tuple[list[Row], dict[str, float]
     """Every way to detect on the evaluation images of a labelled task, and the tuned parameters of filters.
 
     The detector is trained on clean training images, but in rows "trained on ..": there on spoilt ones, or on what the
-    model or the first filter makes of these. Filters bring images to the mean and standard deviation of clean training
-    images, and take the parameter by which spoilt training images are told apart best.
+    model or a filter makes of these. Filters bring images to the mean and standard deviation of clean training images,
+    and take the parameter that is best when either half of the training images is told apart by a detector of the
+    other half.
     """
     task, label = trainer[Task], label_of(trainer)
-    train = examples(task, task.train_records(), TUNING)
+    train = examples(task, task.train_records(), SEEN)
     test = examples(task, task.eval_records(), draws)
     detector = trained(train.clean, train.positives, label)
-    filters, tuned = _tuned(detector, train)
-    restored = {part: _restored(trainer, images) for part, images in (("train", train), ("test", test))}
-    filtered = {name: _filtered(one, test.inputs) for name, one in filters.items()}
-    first = next(iter(GRID))
+    tone = (float(train.clean.mean()), float(train.clean.flatten(1).std(1).mean()))
 
     ways: dict[str, tuple[Detector, Tensor]] = {
         "clean images": (detector, test.clean.expand_as(test.inputs)),
         "spoilt images": (detector, test.inputs),
-        **{name: (detector, images) for name, images in filtered.items()},
-        OURS: (detector, restored["test"]),
-        f"{AGAIN}spoilt": (_again(train.inputs, train, label), test.inputs),
-        f"{AGAIN}{first}": (_again(_filtered(filters[first], train.inputs), train, label), filtered[first]),
-        f"{AGAIN}{OURS}": (_again(restored["train"], train, label), restored["test"]),
+        "brightened": (detector, _filtered(partial(brightened, tone=tone), test.inputs)),
     }
+    again: dict[str, tuple[Detector, Tensor]] = {"spoilt": (_again(train.inputs, train, label), test.inputs)}
+    tuned: dict[str, float] = {}
+    for name in GRID:
+        plain, own = (_tuned(name, tone, train, retrained=retrained) for retrained in (False, True))
+        (tuned[name], one), (tuned[AGAIN + name], other) = plain, own
+        ways[name] = (detector, _filtered(one, test.inputs))
+        again[name] = (_again(_filtered(other, train.inputs), train, label), _filtered(other, test.inputs))
+    ways[OURS] = (detector, _restored(trainer, test))
+    again[OURS] = (_again(_restored(trainer, train), train, label), ways[OURS][1])
+    ways |= {AGAIN + name: way for name, way in again.items()}
+
     scores = {name: _scores(one, images) for name, (one, images) in ways.items()}
     won = {name: wins(found, test.positives) for name, found in scores.items()}
     rows = [
@@ -75,20 +81,22 @@ def _ours(name: str) -> str:
     return AGAIN + OURS if name.startswith(AGAIN) else OURS
 
 
-def _tuned(detector: Detector, train: Images) -> tuple[dict[str, Filter], dict[str, float]]:
-    tone = (float(train.clean.mean()), float(train.clean.flatten(1).std(1).mean()))
-    found: dict[str, Filter] = {"brightened": partial(brightened, tone=tone)}
-    tuned: dict[str, float] = {}
-    for name, (function, grid) in GRID.items():
-        ((key, values),) = grid.items()
-        tried: dict[float, Filter] = {value: partial(function, tone=tone, **{key: value}) for value in values}
-        areas = {
-            value: wins(_scores(detector, _filtered(one, train.inputs)), train.positives).mean()
-            for value, one in tried.items()
-        }
-        tuned[name] = max(tried, key=lambda value: areas[value])
-        found[name] = tried[tuned[name]]
-    return found, tuned
+def _tuned(name: str, tone: Tone, train: Images, *, retrained: bool) -> tuple[float, Filter]:
+    function, grid = GRID[name]
+    ((key, values),) = grid.items()
+    tried: dict[float, Filter] = {value: partial(function, tone=tone, **{key: value}) for value in values}
+    halves = [np.arange(len(train)) % 2 == half for half in (0, 1)]
+    areas = {}
+    for value, one in tried.items():
+        images = _filtered(one, train.inputs[:TUNING])
+        seen = images if retrained else train.clean[None]
+        found = []
+        for own, other in (halves, halves[::-1]):
+            detector = trained(seen[:, own].flatten(0, 1), np.tile(train.positives[own], len(seen)), "half")
+            found.append(wins(_scores(detector, images[:, other]), train.positives[other]).mean())
+        areas[value] = np.mean(found)
+    best = max(tried, key=lambda value: areas[value])
+    return best, tried[best]
 
 
 def _again(images: Tensor, train: Images, label: str) -> Detector:
