@@ -244,7 +244,7 @@ def test_width_multipliers_networks_decoders_and_channels_follow_from_shapes_alo
     torch.save({prefix + key: torch.zeros(shape) for prefix in prefixes for key, shape in named.items()}, folder / "w")
     report = convert(folder / "w", folder / "run")
     spec = report.spec
-    backbone = {"name": "unet", "width": width, "multipliers": multipliers, "decoders": decoders}
+    backbone = {"name": "unet", "width": width, "multipliers": multipliers, "decoders": decoders, "ndim": 2}
     assert spec.backbone.model_dump() == backbone
     assert (spec.task.channels, spec.task.conditions) == (channels, channels * conditions)
     assert (spec.sampler.nets, len(spec.sampler.heads)) == (nets, nets * decoders)

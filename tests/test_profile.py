@@ -10,11 +10,14 @@ import rddm
 from rddm.core.systems.profile import _Step, macs
 from rddm.testing.strategies import built_in
 
+#: Every backbone with one sampler, and every sampler with one backbone: a sampler says no more than how many heads.
+PAIRS = sorted(
+    {("sm-res-n", name) for name in built_in("backbone")} | {(name, "nafnet") for name in built_in("sampler")}
+)
 TASK = {"name": "paired", "train": "a", "eval": "b"}
 
 
-@pytest.mark.parametrize("sampler", built_in("sampler"))
-@pytest.mark.parametrize("backbone", built_in("backbone"))
+@pytest.mark.parametrize(("sampler", "backbone"), PAIRS)
 def test_macs_agree_with_half_the_flops_that_torch_counts(sampler, backbone):
     trainer = rddm.build({"task": TASK, "sampler": {"name": sampler}, "backbone": {"name": backbone}})
     with torch.inference_mode():
