@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import rddm
 from rddm import DataError, ShapeError, SpecError
 from rddm.backbones._dims import STD_CONV, fold, unfold
+from rddm.cli import app
 from rddm.core.data import seeded
 from rddm.core.kinds import Backbone, Source, Task
 from rddm.core.named import resolve
@@ -170,6 +171,22 @@ def test_networks_and_crops_must_have_the_dimensions_of_the_task(spec):
 def test_files_are_images(spec):
     with pytest.raises(DataError, match=r"restores (signals|volumes): use trainer\.restore in Python"):
         restore_files(rddm.build(spec), [])
+
+
+def test_commands_for_images_say_so_and_costs_are_of_the_size_in_all_dimensions(spec, tmp_path, capsys):
+    trainer, run = rddm.build(spec), str(tmp_path / "run")
+    trainer.save(run)
+    ndim = spec["task"]["ndim"]
+    for words in (["report", run, "--out", str(tmp_path / "page")], ["plot", "trajectory", run, "--out", run + ".png"]):
+        with pytest.raises(SystemExit):
+            app(words)
+        told = capsys.readouterr().err
+        assert "images" in told
+        assert "Traceback" not in told
+    with pytest.raises(SystemExit) as ended:
+        app(["profile", run, "--size", "8"])
+    assert ended.value.code == 0
+    assert f"image            {'x'.join(['8'] * ndim)} on cpu" in capsys.readouterr().out
 
 
 def test_a_source_of_images_is_refused_for_signals(spec, tmp_path):

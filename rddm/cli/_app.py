@@ -75,9 +75,10 @@ def _root(
         raise typer.Exit
 
 
-def size_of(text: str) -> tuple[int, int]:
-    """(height, width) from text such as 256 or 480x720."""
+def size_of(text: str, ndim: int = 2) -> tuple[int, ...]:
+    """(height, width), or as many sides as there are dimensions, from text such as 256 or 480x720."""
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
-        raise SpecError("command", [(("--size",), f"must be such as 256 or 480x720; given {text!r}")])
-    return int(sides[0]), int(sides[-1])
+    if len(sides) not in (1, ndim) or not all(side.isdigit() and int(side) > 0 for side in sides):
+        such = "x".join(("480", "720", "64")[:ndim])
+        raise SpecError("command", [(("--size",), f"must be such as 256 or {such}; given {text!r}")])
+    return tuple(map(int, sides)) if len(sides) == ndim else (int(sides[0]),) * ndim

@@ -42,7 +42,6 @@ def bench_methods(
     for file, suffix in ((json, ".json"), (csv, ".csv"), (markdown, ".md")):
         new_file(file, suffix, overwrite)
     counts = _counts(steps)
-    shape = size_of(size)
     named = [_named(text) for text in places]
     if len({name for name, _ in named}) < len(named):
         raise SpecError("command", [((), "two methods have one name; give others, as NAME=RUN")])
@@ -53,7 +52,7 @@ def bench_methods(
         specs += [] if trained else [name]
         for count in counts:
             quality = _quality(trainer, count, limit) if trained else {}
-            rows.append({"method": name, **_cost(trainer, count, shape), "quality": quality})
+            rows.append({"method": name, **_cost(trainer, count, size), "quality": quality})
     figures = list(dict.fromkeys(key for row in rows for key in row["quality"]))
     heads = ["method", "sampler", "nets", "backbone", "steps", *figures, "s / image", "GMACs / image", "M parameters"]
     texts = [
@@ -67,10 +66,10 @@ def bench_methods(
         for row in rows
     ]
     heads[5:5] = [] if figures else ["quality"]
-    print_table(heads, texts, caption=f"cost of one image of {shape[0]}x{shape[1]} on {rows[0]['device']}")
+    print_table(heads, texts, caption=f"cost of one image of {size} on {rows[0]['device']}")
     if specs:
         print(f"note     no quality of {', '.join(specs)}: fit them, and give the runs")
-    write_json(json, {"size": shape, "methods": rows})
+    write_json(json, {"size": size, "methods": rows})
     costs = ["seconds", "macs", "parameters", "device"]
     lines = [
         [*(row[k] for k in heads[:5]), *map(row["quality"].get, figures), *(row[k] for k in costs)] for row in rows
@@ -112,13 +111,13 @@ def _quality(trainer: Trainer, steps: int | None, limit: int | None) -> dict[str
     return {key: value for key, value in figures(scores).items() if not key.startswith(INPUT)}
 
 
-def _cost(trainer: Trainer, steps: int | None, size: tuple[int, int]) -> dict[str, Any]:
-    from rddm.core.kinds import Backbone, Sampler
+def _cost(trainer: Trainer, steps: int | None, size: str) -> dict[str, Any]:
+    from rddm.core.kinds import Backbone, Sampler, Task
     from rddm.core.systems.sample import another_sampler
 
     if steps is not None:
         trainer = trainer.replace(another_sampler(trainer[Sampler], {"steps": steps}))
-    cost, sampler = trainer.profile(size), trainer[Sampler]
+    cost, sampler = trainer.profile(size_of(size, trainer[Task].ndim)), trainer[Sampler]
     return {
         "sampler": sampler.name,
         "nets": sampler.nets,

@@ -135,7 +135,7 @@ def _extras(given: list[str]) -> dict[str, Path | tuple[float, ...]]:
 @app.command()
 def sample(
     run: Run,
-    out: Annotated[Path, typer.Option(help="a new folder for the images, 000000.png and so on")],
+    out: Annotated[Path, typer.Option(help="a new folder for the images, 000000.png and so on (or .tif)")],
     count: Annotated[int, typer.Option(min=1, help="how many images")] = 16,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH or one side; by default that of training")] = None,
     steps: Steps = None,
@@ -167,14 +167,17 @@ def sample(
     if not trainer[Task].from_noise:
         problem = f"is a run of the task {trainer[Task].name!r}, which turns images into others and draws none: use"
         raise SpecError("command", [((str(run),), f"{problem} rddm restore {run} INPUT --out DIR")])
-    shape = None if size is None else size_of(size)
+    if trainer[Task].ndim != 2:
+        problem = f"{run} draws in {trainer[Task].ndim} dimensions, and files hold images: use trainer.sample in Python"
+        raise DataError(problem)
+    shape, suffix = None if size is None else size_of(size), ".png" if trainer[Task].channels <= 4 else ".tif"
     options: dict[str, Any] = {"size": shape, "steps": steps, "eta": eta, "sampler": sampler, "seed": seed}
     shown: list[Tensor] = []
     with fresh_folder(out, overwrite=True) as folder:
         number = 0
         for drawn in samples(trainer, count, progress=sys.stderr.isatty(), **options):
             for image in drawn:
-                images.write(folder / f"{number:06d}.png", images.to_array(image))
+                images.write(folder / f"{number:06d}{suffix}", images.to_array(image))
                 number += 1
             shown += drawn[: max(0, SHEET - len(shown))] if sheet is not None else []
     if sheet is not None:

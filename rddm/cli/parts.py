@@ -20,13 +20,14 @@ def profile_(
     device: Device = None,
 ) -> None:
     """Print what a spec costs: parameters, MACs, time and memory for one image."""
+    from rddm.core.kinds import Task
     from rddm.core.spec import override, read_table
     from rddm.core.trainer import build
 
-    shape = size_of(size)
+    size_of(size, 1 + size.lower().count("x"))  # no spec need be read to refuse what is no size
     trainer = build(override(read_table(spec), assignments or [])).to(device or "cpu")
-    cost = trainer.profile(shape)
-    print(f"image            {cost.size[0]}x{cost.size[1]} on {cost.device}")
+    cost = trainer.profile(size_of(size, trainer[Task].ndim))
+    print(f"image            {'x'.join(map(str, cost.size))} on {cost.device}")
     print(f"parameters       {cost.parameters / 1e6:.2f} M")
     print(f"MACs per step    {cost.macs / 1e9:.3f} G")
     print(f"MACs per image   {cost.total_macs / 1e9:.3f} G  ({cost.steps} steps)")

@@ -135,7 +135,8 @@ def trajectory(
     trainer = load(run, device, overrides=changes or [])
     if sampler is not None:
         trainer = trainer.replace(another_sampler(trainer[Sampler], sampler))
-    task, shape = trainer[Task], None if size is None else size_of(size)
+    task = trainer[Task]
+    shape = None if size is None else size_of(size, task.ndim)
     if not task.from_noise:
         x_in, generator = _input(task, image, shape) * 2 - 1, torch.Generator().manual_seed(seed)
     elif image is not None:
@@ -177,7 +178,7 @@ def _parts(text: str) -> tuple[str, list[str]]:
     return name, re.split(r",(?=\s*[A-Za-z_][\w.]*\s*=)", parameters) if colon else []
 
 
-def _input(task: Any, file: Path | None, shape: tuple[int, int] | None) -> Any:
+def _input(task: Any, file: Path | None, shape: tuple[int, ...] | None) -> Any:
     # (1, C, H, W) in [0, 1]
     from zlib import crc32
 

@@ -46,10 +46,12 @@ def draw(
         steps, eta: in place of the sampler's own.
 
     Raises:
-        SpecError: fewer than 2 columns, or as `rddm.core.systems.trajectory.trajectory`.
+        SpecError: no images, fewer than 2 columns, or as `rddm.core.systems.trajectory.trajectory`.
         OutputError: the file is no .png, .svg or .pdf, or cannot be written.
         RddmError: matplotlib is not installed.
     """
+    if x_in.ndim != 4:
+        raise SpecError("figure", [(("task", "ndim"), f"must be 2: images are drawn; given {x_in.ndim - 2}")])
     if columns < 2:
         raise SpecError("figure", [(("columns",), f"must be at least 2, T and 0; given {columns}")])
     path, times = itinerary(entity, steps)

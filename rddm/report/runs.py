@@ -31,12 +31,16 @@ def restored(
     """Input, output and target of a run's evaluation images, written below `scratch`.
 
     Raises:
-        DataError: the run draws images from noise, which have no targets of their own.
+        DataError: the run draws images from noise, which have no targets of their own, or is not of images to look at.
         CheckpointError, SpecError: as `rddm.load`.
     """
     trainer = load(run, device, overrides=changes)
     if not trainer[Task].target_known:
         raise DataError(f"{run} draws images from noise, which have no targets; see them with --gallery")
+    task = trainer[Task]
+    if task.ndim != 2 or task.channels > 4:
+        given = f"this run has {task.channels} channels in {task.ndim} dimensions"
+        raise DataError(f"{run} cannot be shown: the page takes images of 1 to 4 channels; {given}")
     source: dict[str, Path] = {}
     output: dict[str, Path] = {}
     target: dict[str, Path] = {}
