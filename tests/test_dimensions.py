@@ -109,6 +109,8 @@ def test_signals_and_volumes_are_trained_restored_saved_and_loaded(spec, tmp_pat
     assert scores["images"] == 6
     assert {"psnr", "input_psnr"} <= set(scores)
     assert "ssim" not in scores  # of images only
+    for one, (name, seen) in zip(trainer.results(), scores["per_image"].items(), strict=True):
+        assert (one.name, dict(one.scores)) == (name, pytest.approx(seen, rel=1e-4))
     assert (tmp_path / "run" / "samples" / "step_00000002.png").stat().st_size > 0
     size = (9, 10, 11)[: spec["task"]["ndim"]]
     pair = torch.rand(2, 2, *size)

@@ -90,7 +90,7 @@ def test_a_run_leaves_a_model_a_log_a_picture_and_checkpoints(pairs, tmp_path):
     assert [p.name for p in steps_saved(out)] == ["step_00000003", "step_00000006"]
     assert json.loads((out / "evaluation.json").read_text())["psnr"] == pytest.approx(scores["psnr"])
     with Image.open(out / "samples" / "step_00000006.png") as picture:
-        assert picture.width == 3 * 50 + 12
+        assert picture.width == 3 * 4 * 50 + 12  # small ones are enlarged
     assert (out / "checkpoints" / "best" / "model.safetensors").is_file()
     assert not list(out.rglob("*.tmp"))
     assert not list(out.rglob(".*"))

@@ -18,6 +18,7 @@ from rddm.core.images import as_channels, to_array, to_tensor
 from rddm.core.systems.evaluate import Result
 
 ROW_HEIGHT = 384
+CAPTION = 200  # pixels that a caption takes
 GAP = 6
 HEADER = 26
 
@@ -25,8 +26,8 @@ HEADER = 26
 def side_by_side(results: Sequence[Result], file: Path) -> None:
     """Write one PNG with a row for each result: degraded | restored | target, with their first two figures above.
 
-    Rows are at most 384 pixels high; larger images are reduced for the picture (never enlarged). Of volumes the middle
-    slice is shown, of signals the curves of all channels.
+    Rows are at most 384 pixels high; larger images are reduced for the picture, and small ones enlarged, unsmoothed, to
+    the width of a caption. Of volumes the middle slice is shown, of signals the curves of all channels.
 
     Raises:
         OutputError: the file cannot be written.
@@ -101,6 +102,9 @@ def _curves(signal: Tensor) -> Image.Image:
 def _picture(array: np.ndarray) -> Image.Image:
     channels = array.shape[-1]
     picture = Image.fromarray(as_channels(array[..., : 3 if channels > 3 else 1 if channels == 2 else channels], 3))
+    enlarge = min(CAPTION // picture.width, ROW_HEIGHT // picture.height)
+    if enlarge > 1:
+        return picture.resize((enlarge * picture.width, enlarge * picture.height), Image.Resampling.NEAREST)
     reduce = min(1.0, ROW_HEIGHT / picture.height)
     return picture.resize(
         (max(1, round(picture.width * reduce)), max(1, round(picture.height * reduce))),

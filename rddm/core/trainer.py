@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,7 +21,7 @@ from rddm.core.network import Network, initialised
 from rddm.core.process import Path as ProcessPath
 from rddm.core.spec import Spec, Training, override, read_table
 from rddm.core.systems.check import check
-from rddm.core.systems.evaluate import evaluate
+from rddm.core.systems.evaluate import Result, evaluate, results
 from rddm.core.systems.sample import restore, sample
 from rddm.core.systems.tiles import Tile
 from rddm.core.systems.trajectory import Generators
@@ -141,6 +141,10 @@ class Trainer(Entity):
     def sample(self, count: int | None = None, **options: Unpack[Drawing]) -> Tensor:
         """Images (N, C, *S) in [0, 1] drawn from noise; see `rddm.core.systems.sample.sample`."""
         return sample(self, count, **options)
+
+    def results(self, *, limit: int | None = None, **options: Unpack[Options]) -> Iterator[Result]:
+        """The evaluation images one by one, with what was measured; see `rddm.core.systems.evaluate.results`."""
+        return results(self, limit=limit, **options)
 
     def evaluate(
         self,
