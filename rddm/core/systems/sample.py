@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -92,48 +93,9 @@ def restore(
     return restored[0] if single else restored
 
 
-def sample(
-    entity: Entity,
-    count: int | None = None,
-    *,
-    noise: Tensor | None = None,
-    size: int | Sequence[int] | None = None,
-    seed: int = 0,
-    start: int = 0,
-    steps: int | None = None,
-    eta: float | None = None,
-    sampler: Sampler | str | dict[str, object] | None = None,
-    batch: int = 64,
-    progress: bool = False,
-) -> Tensor:
-    """Images (N, C, *S) in [0, 1] drawn from noise, for tasks whose I_in is 0.
-
-    Args:
-        count: how many, N; image n is drawn from (seed, n) alone, whatever N and the batch.
-        start: the number of the first image.
-        noise: the start noise itself, (N, C, *S), in place of count and size.
-        size: (H, W), as many sides as `task.ndim`, or one; by default that of training.
-        steps, eta, sampler: as for `restore`.
-        batch: images drawn together.
-        progress: show a bar over the batches.
-
-    Raises:
-        SpecError: the task's networks see an input, which this has not got; else as for `trajectory`.
-        ShapeError: neither or both of count and noise are given, or they or size are no such numbers.
-    """
-    found = samples(
-        entity,
-        count,
-        noise=noise,
-        size=size,
-        seed=seed,
-        start=start,
-        steps=steps,
-        eta=eta,
-        sampler=sampler,
-        batch=batch,
-        progress=progress,
-    )
+def sample(entity: Entity, count: int | None = None, *, noise: Tensor | None = None, **options: Any) -> Tensor:
+    """Images (N, C, *S) in [0, 1] drawn from noise, as by `samples`, all together on the device of `noise`."""
+    found = samples(entity, count, noise=noise, **options)
     return torch.cat(list(found)).to("cpu" if noise is None else noise.device).clone()
 
 
@@ -151,7 +113,21 @@ def samples(
     batch: int = 64,
     progress: bool = False,
 ) -> Iterator[Tensor]:
-    """The images of `sample`, on the CPU, batch by batch as they are drawn, so that they need not fit into memory."""
+    """Images (N, C, *S) in [0, 1] drawn from noise, for tasks whose I_in is 0: on the CPU, batch by batch.
+
+    Args:
+        count: how many, N; image n is drawn from (seed, n) alone, whatever N and the batch.
+        noise: the start noise itself, (N, C, *S), in place of count and size.
+        size: (H, W), as many sides as `task.ndim`, or one; by default that of training.
+        start: the number of the first image.
+        steps, eta, sampler: as for `restore`.
+        batch: images drawn together.
+        progress: show a bar over the batches.
+
+    Raises:
+        SpecError: the task's networks see an input, which this has not got; else as for `trajectory`.
+        ShapeError: neither or both of count and noise are given, or they or size are no such numbers.
+    """
     task, network = entity[Task], entity[Network]
     if not task.from_noise:
         problem = f"task {task.name!r} turns inputs into images; use restore(image)"
