@@ -44,7 +44,7 @@ class Options(TypedDict, total=False):
 
 
 class Drawing(TypedDict, total=False):
-    """How to draw images; see `rddm.core.systems.sample.sample`."""
+    """How to draw images; see `rddm.core.systems.sample.samples`."""
 
     noise: Tensor | None
     size: int | Sequence[int] | None
@@ -139,7 +139,7 @@ class Trainer(Entity):
         return restore(self, image, noise=noise, extras=extras, progress=progress, **options)
 
     def sample(self, count: int | None = None, **options: Unpack[Drawing]) -> Tensor:
-        """Images (N, C, *S) in [0, 1] drawn from noise; see `rddm.core.systems.sample.sample`."""
+        """Images (N, C, *S) in [0, 1] drawn from noise; see `rddm.core.systems.sample.samples`."""
         return sample(self, count, **options)
 
     def results(self, *, limit: int | None = None, **options: Unpack[Options]) -> Iterator[Result]:
