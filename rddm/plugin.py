@@ -8,6 +8,7 @@ These names, their signatures and meanings, and those of the abstract methods ar
 from rddm.core import images
 from rddm.core.component import Component, Model
 from rddm.core.errors import DataError, OutputError, RddmError, ShapeError, SpecError, suggest
+from rddm.core.folders import by_name
 from rddm.core.heads import INPUT, NOISE, RES, X0, Target, decode, encode
 from rddm.core.images import Array
 from rddm.core.kinds import (
@@ -81,6 +82,7 @@ __all__ = [
     "Spectrum",
     "Target",
     "Task",
+    "by_name",
     "check_eta",
     "combine",
     "decode",

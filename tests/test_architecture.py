@@ -18,12 +18,12 @@ LAYERS = [
     ["core.errors"],
     ["core.process", "core.component", "core.files", "core.arrays", "core.blame"],
     ["core.registry", "core.images", "core.heads"],
-    ["core.named"],
+    ["core.named", "core.folders"],
     ["core.kinds.sampling", "core.kinds.network", "core.kinds.data", "core.kinds.metric"],
     ["core.kinds.task"],
     ["core.kinds"],
     ["plugin"],
-    ["core.entity", "core.spec", "core.network", "core.extras", "core.metrics", "core.folders"],
+    ["core.entity", "core.spec", "core.network", "core.extras", "core.metrics"],
     ["core.data", "core.checkpoint", "core.log", "core.schema", "core.systems.launch"],
     ["core.systems.tiles"],
     ["core.systems.trajectory"],
@@ -67,6 +67,7 @@ FOR_COMPONENTS = {
     "core.errors",
     "core.named",
     "core.images",
+    "core.folders",
     "core.arrays",
 }
 PACKAGES = [f"{kind}s" for kind in registry.KINDS]

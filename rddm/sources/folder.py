@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from rddm.core import images
 from rddm.core.errors import DataError
+from rddm.core.folders import by_name
 from rddm.core.kinds import Source
 from rddm.sources._files import ImageFiles, first
 
@@ -45,7 +45,7 @@ class Folder(Source):
         if there != sides and (there or self.extras):
             missing = next(side for side in sides.values() if side not in there.values())
             raise DataError(f"{missing} is missing; pairs need it: add it, or name it by `input`, `target` or `extras`")
-        found = {role: _by_name(side) for role, side in (there or {"target": root}).items()}
+        found = {role: by_name(side) for role, side in (there or {"target": root}).items()}
         paired = set.intersection(*map(set, found.values()))
         lone = {role: [name for name in side if name not in paired] for role, side in found.items()}
         if any(lone.values()):
@@ -53,13 +53,3 @@ class Folder(Source):
             raise DataError(f"no partner of the same name but for the suffix: {', '.join(counts)}; add or remove some")
         files = [{role: side[name] for role, side in found.items()} for name in found["target"]]
         return ImageFiles(list(found["target"]), files, self.cache_mb)
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in images.find(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise DataError(f"{found[name]} and {path} have the same name {name!r}; rename or remove one")
-        found[name] = path
-    return found
