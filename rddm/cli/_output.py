@@ -50,18 +50,19 @@ def print_scores(scores: dict[str, Any]) -> None:
     ends = scores.get("ci", {})
     for end, head in enumerate(ENDS if ends else ()):
         rows.append([head, *(_text(key, ends[key][end] if key in ends else None) for key in keys)])
-    caption = f"the first {ROWS} of {len(images)} images; --json FILE and evaluation.json have all"
-    print_table(["image", *heads], rows, bold=min(len(images), ROWS), caption=caption * (len(images) > ROWS))
+    print_table(["image", *heads], rows, bold=min(len(images), ROWS))
+    if len(images) > ROWS:
+        print(f"note     the first {ROWS} of {len(images)} images; --json FILE and evaluation.json have all")
     for key, count in scores.get("undefined", {}).items():
         print(f"note     {key} has no value for {count} of {scores['images']} images, which its mean leaves out")
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, bold: int = -1, caption: str = "") -> None:
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, bold: int = -1) -> None:
     """A table on the terminal, with one row set off."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(heads[0], caption=caption or None)
+    table = Table(heads[0])
     for head in heads[1:]:
         table.add_column(head, justify="right")
     for number, row in enumerate(rows):

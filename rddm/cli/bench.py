@@ -42,6 +42,7 @@ def bench_methods(
     for file, suffix in ((json, ".json"), (csv, ".csv"), (markdown, ".md")):
         new_file(file, suffix, overwrite)
     counts = _counts(steps)
+    size_of(size, 1 + size.lower().count("x"))  # refuse what is no size before anything takes long
     named = [_named(text) for text in places]
     if len({name for name, _ in named}) < len(named):
         raise SpecError("command", [((), "two methods have one name; give others, as NAME=RUN")])
@@ -66,10 +67,12 @@ def bench_methods(
         for row in rows
     ]
     heads[5:5] = [] if figures else ["quality"]
-    print_table(heads, texts, caption=f"cost of one image of {size} on {rows[0]['device']}")
+    sizes = dict.fromkeys("x".join(map(str, row["size"])) for row in rows)
+    print_table(heads, texts)
+    print(f"note     cost of one image of {' or '.join(sizes)} on {rows[0]['device']}")
     if specs:
         print(f"note     no quality of {', '.join(specs)}: fit them, and give the runs")
-    write_json(json, {"size": size, "methods": rows})
+    write_json(json, {"methods": rows})
     costs = ["seconds", "macs", "parameters", "device"]
     lines = [
         [*(row[k] for k in heads[:5]), *map(row["quality"].get, figures), *(row[k] for k in costs)] for row in rows
@@ -127,4 +130,5 @@ def _cost(trainer: Trainer, steps: int | None, size: str) -> dict[str, Any]:
         "macs": cost.total_macs,
         "parameters": cost.parameters,
         "device": cost.device,
+        "size": cost.size,
     }
