@@ -21,6 +21,7 @@ from rddm.cli import app
 from rddm.core import images, registry
 from rddm.core.kinds import ImageMetric, Metric, SetMetric
 from rddm.core.named import resolve
+from rddm.core.pictures import side_by_side
 from rddm.core.systems.evaluate import results
 from rddm.metrics._features import FILE
 from rddm.metrics.lpips import FILES
@@ -261,6 +262,47 @@ def test_drawn_images_are_measured_by_metrics_that_need_no_target(tmp_path):
     assert found["swd"] == trainer.evaluate()["swd"]
     with pytest.raises(SpecError, match="take metrics of sets"):
         trainer.evaluate(metrics="psnr")
+
+
+def test_inputs_without_targets_are_measured_by_metrics_without_reference(run, tmp_path):
+    trainer = rddm.load(run, "cpu", overrides=["task.eval.target=null"])
+    assert trainer.evaluate(metrics=Brightness()) == rddm.load(run, "cpu").evaluate(metrics=Brightness())
+    shown = list(trainer.results(measured=[Brightness()]))
+    assert [result.target for result in shown] == [None] * 4
+    widths = []
+    for name, some in (("two", shown), ("three", list(rddm.load(run, "cpu").results()))):
+        side_by_side(some, tmp_path / f"{name}.png")
+        widths.append(images.size(tmp_path / f"{name}.png")[1] + 6)
+    assert widths[1] == 3 * widths[0] // 2
+    lost = "psnr, ssim compare with targets, and the evaluation images have none"
+    with pytest.raises(SpecError, match=lost):
+        trainer.evaluate()
+    with pytest.raises(SpecError, match="swd compare with targets"):
+        trainer.evaluate(metrics=["swd", Brightness()])
+    with pytest.raises(DataError, match="give pairs"):
+        trainer.path_dependence()
+    said = call(
+        "eval",
+        run,
+        f"task.eval.path={run.parent / 'pairs/input'}",
+        "task.eval.input=.",
+        "task.eval.target=null",
+        code=2,
+    )
+    assert lost in said.stderr
+    call("report", run, "--set", "task.eval.target=null", "--out", tmp_path / "page", "--device", "cpu")
+
+
+def test_a_fit_that_could_not_be_measured_for_want_of_targets_is_refused_before_it_begins(tmp_path):
+    table = spec(tmp_path / "pairs")
+    table["task"]["eval"] = {"name": "folder", "path": table["task"]["eval"], "target": None}
+    with pytest.raises(SpecError, match="compare with targets"):
+        rddm.build(table).fit(tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(DataError, match=r"task.train .* gives \['input'\]; source 'folder' must give 'target'"):
+        rddm.build(
+            table | {"task": {"name": "paired", "train": table["task"]["eval"], "eval": str(tmp_path / "pairs")}}
+        ).fit(tmp_path / "run")
 
 
 def test_fitting_keeps_the_best_by_the_first_metric_even_if_it_is_of_sets_or_better_when_lower(tmp_path):

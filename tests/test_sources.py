@@ -290,6 +290,15 @@ def test_extras_of_a_folder_are_further_sub_folders_of_the_same_names(tmp_path):
         Folder(path=tmp_path, extras=["mask"]).open()
 
 
+def test_a_folder_without_targets_gives_inputs_alone(tmp_path):
+    fill(tmp_path, "raw/a.png", "raw/deep/b.png", "reference/a.png")
+    records = Folder(path=tmp_path, input="raw", target=None).open()
+    assert (records.names, records.roles) == (["a", "deep/b"], {"input"})
+    assert Folder(path=tmp_path / "raw", input=".", target=None).open().names == records.names
+    with pytest.raises(DataError, match="input is missing"):
+        Folder(path=tmp_path, target=None).open()
+
+
 def test_extras_of_arrays_are_further_arrays_of_the_file(tmp_path):
     mask = np.eye(6, dtype=np.uint8)[None].repeat(2, 0)
     np.savez(tmp_path / "a.npz", target=np.zeros((2, 6, 6, 3), np.uint8), mask=mask)

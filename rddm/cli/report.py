@@ -78,7 +78,8 @@ def report(
             ran.append((path, source, truth))
         for _, source, truth in ran:
             for role, column in (("input", source), ("target", truth)):
-                sides.setdefault(role, column)
+                if column.files:
+                    sides.setdefault(role, column)
         columns = [*([sides["input"]] if "input" in sides else []), *methods]
         columns += [sides["target"]] if "target" in sides else []
         check(columns)

@@ -27,7 +27,8 @@ def side_by_side(results: Sequence[Result], file: Path) -> None:
     """Write one PNG with a row for each result: degraded | restored | target, with their first two figures above.
 
     Rows are at most 384 pixels high; larger images are reduced for the picture, and small ones enlarged, unsmoothed, to
-    the width of a caption. Of volumes the middle slice is shown, of signals the curves of all channels.
+    the width of a caption. Of volumes the middle slice is shown, of signals the curves of all channels. A target that
+    is not known is not shown.
 
     Raises:
         OutputError: the file cannot be written.
@@ -68,11 +69,12 @@ def _row(result: Result) -> Image.Image:
         f"restored  {_figures(result, '')}": result.output,
         f"target  {result.name}": result.target,
     }
-    pictures = [_curves(image) if image.ndim == 2 else _picture(to_array(_plane(image))) for image in panes.values()]
+    shown = {caption: image for caption, image in panes.items() if image is not None}
+    pictures = [_curves(image) if image.ndim == 2 else _picture(to_array(_plane(image))) for image in shown.values()]
     width, height = pictures[0].size
-    row = Image.new("RGB", (3 * width + 2 * GAP, HEADER + height + GAP), "white")
+    row = Image.new("RGB", (len(shown) * (width + GAP) - GAP, HEADER + height + GAP), "white")
     font = ImageFont.load_default(size=max(9, min(16, width // 20)))
-    for place, (caption, picture) in enumerate(zip(panes, pictures, strict=True)):
+    for place, (caption, picture) in enumerate(zip(shown, pictures, strict=True)):
         left = place * (width + GAP)
         row.paste(picture, (left, HEADER))
         ImageDraw.Draw(row).text((left + 4, 5), caption, fill="black", font=font)

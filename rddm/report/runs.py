@@ -28,7 +28,7 @@ def restored(
     device: str | None = None,
     changes: Sequence[str] = (),
 ) -> tuple[Column, Column, Column]:
-    """Input, output and target of a run's evaluation images, written below `scratch`.
+    """Input, output and target, as far as there are some, of a run's evaluation images, written below `scratch`.
 
     Raises:
         DataError: the run draws images from noise, which have no targets of their own, or is not of images to look at.
@@ -48,6 +48,8 @@ def restored(
     for result in tqdm(results(trainer, limit=limit), name, total, unit="image", disable=not sys.stderr.isatty()):
         parts = (("input", source, result.input), ("output", output, result.output), ("target", target, result.target))
         for folder, files, image in parts:
+            if image is None:
+                continue
             files[result.name] = scratch / folder / f"{len(files):05}.png"
             images.write(files[result.name], images.to_array(image))
     return Column("input", "input", source), Column(name, "method", output), Column("target", "target", target)

@@ -99,7 +99,7 @@ class MixRecords(Records):
         part = bisect_right(self._ends, place)
         record, planes = self.parts[part][place - self._ends[part]], self._planes[part]  # counted from its end
         found = {role: record[role] for role in self._common}
-        return found | {"label": np.broadcast_to(planes, (*found["target"].shape[:-1], len(planes)))}
+        return found | {"label": np.broadcast_to(planes, (*next(iter(found.values())).shape[:-1], len(planes)))}
 
     def sizes(self) -> Sequence[tuple[int, ...] | None]:
         """The size of every example."""

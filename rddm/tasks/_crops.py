@@ -46,14 +46,19 @@ def _turned(tensors: list[Tensor], augment: Augment, generator: Generator) -> li
     return [image.contiguous() for image in tensors]
 
 
-def opened(source: Source, role: str) -> Records:
-    """The records of `task.<role>`. Raises DataError where there are none, names repeat, or targets are missing."""
+def opened(source: Source, role: str, *, targets: bool = True) -> Records:
+    """The records of `task.<role>`, which hold targets, or inputs alone where these will do.
+
+    Raises:
+        DataError: there are none, names repeat, or they hold neither.
+    """
     records = source.open()
     where = described(source, role)
     if len(records) == 0 or len(set(records.names)) != len(records):
         raise DataError(f"{where} must give examples of different names; source {source.name!r} gave {len(records)}")
-    if "target" not in records.roles:
-        raise DataError(f"{where} gives {sorted(records.roles)}; source {source.name!r} must give 'target'")
+    if "target" not in records.roles and (targets or "input" not in records.roles):
+        wanted = "'target'" if targets else "'target' or 'input'"
+        raise DataError(f"{where} gives {sorted(records.roles)}; source {source.name!r} must give {wanted}")
     return records
 
 

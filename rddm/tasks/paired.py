@@ -30,7 +30,7 @@ class Paired(Task):
     """I_in is the degraded image, I_0 the clean one; the network sees x_t, I_in, and what is to be `shown` beside.
 
     The sources hold pairs, or clean photographs only, which `degradation` then spoils: anew for every training
-    crop, and for evaluation once and always the same way.
+    crop, and for evaluation once and always the same way. Inputs alone can be evaluated, by metrics without reference.
 
     Images to be shown come from the source, in one size with the pair, and are cut and turned as it is; or from the
     degradation, as the mask of `shadow`. A mask is in [0, 1] by default, 0 where it says nothing, as published for
@@ -91,12 +91,11 @@ class Paired(Task):
         return torch.cat([x_in, *(image if one.range == "unit" else image * 2 - 1 for one, image in found)], dim=1)
 
     def example(self, record: Record, crop: tuple[int, ...] | None, generator: Generator) -> dict[str, Tensor]:
-        target = record["target"]
-        source = record.get("input", target)
-        if self.equalise and "input" in record:
-            source = equalised(images.as_channels(source, self.channels))
         made = self._made
-        arrays = {"target": target, "input": source} | {role: record[role] for role in self.extras if role not in made}
+        arrays = {role: record[role] for role in ("target", "input") if role in record}
+        if self.equalise and "input" in arrays:
+            arrays["input"] = equalised(images.as_channels(arrays["input"], self.channels))
+        arrays |= {role: record[role] for role in self.extras if role not in made}
         if len({array.shape[:-1] for array in arrays.values()}) > 1:
             sizes = {role: array.shape[:-1] for role, array in arrays.items()}
             raise DataError(f"the images of an example must have one size; given {sizes}")
@@ -126,7 +125,7 @@ class Paired(Task):
         return [role for role in self.extras if role in given]
 
     def _checked(self, source: Source, role: str) -> Records:
-        records, where = opened(source, role), described(source, role)
+        records, where = opened(source, role, targets=role == "train"), described(source, role)
         if twice := sorted(records.roles & set(self._made)):
             raise DataError(f"{where} gives {twice}, and so does task.degradation; take them away from the source")
         if missing := sorted(set(self.extras) - records.roles - set(self._made)):
@@ -140,5 +139,7 @@ class Paired(Task):
             raise DataError(
                 f"{where} holds clean images only; set task.degradation (such as rain),"
                 " or give pairs in the sub-folders input and target (in small letters)"
+                + "; of inputs without targets: {name: folder, path: .., input: ., target: null}"
+                * (role == "eval")
             )
         return records

@@ -61,6 +61,14 @@ def test_the_task_shows_pan_and_gives_it_and_the_input_to_metrics(scene: Make) -
     assert {"sam", "qnr", "d_lambda", "d_s", "input_sam", "input_q_index"} <= set(found)
 
 
+def test_full_resolution_is_evaluated_by_metrics_without_reference(scene: Make) -> None:
+    made = spec(scene())
+    made["task"]["eval"] = made["task"]["eval"] | {"resolution": "full"}
+    found = rddm.build(made).evaluate(metrics="qnr")
+    assert {"qnr", "input_qnr", "d_lambda", "d_s"} <= set(found)
+    assert found["qnr"] == pytest.approx(full(rddm.build(made))["rddm"]["qnr"], rel=1e-6)
+
+
 def test_a_fused_file_has_the_dtype_of_ms_and_the_place_of_pan(trainer: Any, scene: Make, tmp_path: Path) -> None:
     ms, pan = files(scene())
     with rasterio.open(ms, "r+") as raster:

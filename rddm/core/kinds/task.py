@@ -62,7 +62,8 @@ class Task(Component):
     def example(self, record: Record, crop: tuple[int, ...] | None, generator: Generator) -> dict[str, Tensor]:
         """One example as tensors (C, *S) in [0, 1]: "target", "input", and the extras (K, *S).
 
-        All are cut to `crop` if it is given, else whole.
+        All are cut to `crop` if it is given, else whole. One to evaluate on may lack the target; metrics without
+        reference measure it.
         """
 
     @abstractmethod

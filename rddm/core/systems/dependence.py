@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rddm.core.data import evaluation_crops, seeded
 from rddm.core.entity import Entity
-from rddm.core.errors import SpecError
+from rddm.core.errors import DataError, SpecError
 from rddm.core.extras import stacked
 from rddm.core.heads import decode
 from rddm.core.kinds import Sampler, Task
@@ -30,7 +30,7 @@ def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: in
     Raises:
         SpecError: the path is not of residual form (A + B = 1), holds no noise, or has coefficients by frequency; what
             the heads predict is defined on the path alone; or they do not determine the image somewhere.
-        DataError: no evaluation image can be read.
+        DataError: no evaluation image can be read, or they have no targets.
 
     Source: arXiv 2308.13712, partially path-independent generation.
     """
@@ -44,6 +44,8 @@ def path_dependence(entity: Entity, *, limit: int = 64, times: int = 9, seed: in
         raise SpecError("Spec", [(("sampler",), problem)])
     device = next(network.parameters()).device
     examples = evaluation_crops(task, entity[Training].crop_size(task.ndim), limit)
+    if not all("target" in example for example in examples):
+        raise DataError("the way is made from the clean image, and the evaluation images have no targets; give pairs")
     extras = stacked(task, examples)
     truths = [torch.stack([one[role] for one in examples]) * 2 - 1 for role in ("target", "input")]
     truths.append(torch.stack([torch.randn(x.shape, generator=seeded(seed, 4, n)) for n, x in enumerate(truths[0])]))

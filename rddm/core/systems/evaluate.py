@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from rddm.core.data import evaluation_crops, seeded
 from rddm.core.entity import Entity
-from rddm.core.errors import DataError
+from rddm.core.errors import DataError, SpecError
 from rddm.core.extras import of, stacked
 from rddm.core.kinds import Metric, Task
 from rddm.core.metrics import Choice, Seen, chosen, look, summary
@@ -26,18 +27,41 @@ BATCH = 64  # images of a set that are restored together
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One evaluated image: its tensors (C, *S) in [0, 1] and what was measured."""
+    """One evaluated image: its tensors (C, *S) in [0, 1], as far as there is a target, and what was measured."""
 
     name: str
     input: Tensor
     output: Tensor
-    target: Tensor
+    target: Tensor | None
     seen: Seen
 
     @property
     def scores(self) -> Mapping[str, float]:
         """Figures: "psnr" and so on of the output, "input_psnr" and so on of the input."""
         return self.seen.scores
+
+
+def ready(task: Task, measured: Sequence[Metric]) -> None:
+    """Refuse metrics that could not measure the evaluation images, before anything takes long.
+
+    Raises:
+        SpecError: one compares with targets, and the images have none.
+        RddmError: a file or a package that one needs is missing.
+    """
+    for metric in measured:
+        metric.prepare()
+    lost = dict.fromkeys(metric.name for metric in measured if metric.reference)
+    if task.target_known and lost and not _targets(task):
+        problem = f"{', '.join(lost)} compare with targets, and the evaluation images have none"
+        raise SpecError("metrics", [((), f"{problem}; choose metrics that need none (--metric NAME), or give targets")])
+
+
+def _targets(task: Task) -> bool:
+    records = task.eval_records()
+    for index in range(len(records)):
+        with suppress(DataError):
+            return "target" in task.example(records[index], None, seeded(0))
+    return True  # that none can be read is said elsewhere
 
 
 def results(
@@ -70,8 +94,9 @@ def results(
             warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
             continue
         output = restore(entity, pair["input"], extras=of(task, pair), **options)
-        seen = look(measured or task.metrics, output, pair["target"], source=pair["input"], extras=pair)
-        yield Result(name, pair["input"], output, pair["target"], seen)
+        target = pair.get("target")
+        seen = look(measured or task.metrics, output, target, source=pair["input"], extras=pair)
+        yield Result(name, pair["input"], output, target, seen)
 
 
 def sets(
@@ -139,15 +164,14 @@ def evaluate(
 
     Raises:
         DataError: no evaluation image can be read, or limit is below 1.
-        SpecError: a metric is unknown, or needs a target for each output where none is known.
+        SpecError: a metric is unknown, or compares with targets where there are none.
         RddmError: a file or a package that a metric needs is missing.
     """
     if limit is not None and limit < 1:
         raise DataError(f"limit must be at least 1, or None for all evaluation images; given {limit}")
     task = entity[Task]
     measured = task.metrics if metrics is None else chosen(metrics, targets=task.target_known)
-    for metric in measured:
-        metric.prepare()
+    ready(task, measured)
     if not task.target_known:
         images, targets, _ = sets(entity, limit=limit, progress=progress, **options)
         return compared(measured, [(images, targets)])

@@ -27,7 +27,7 @@ from rddm.core.network import initialised
 from rddm.core.pictures import sheet, side_by_side
 from rddm.core.spec import Spec, Training
 from rddm.core.systems import launch
-from rddm.core.systems.evaluate import compared, results, sets
+from rddm.core.systems.evaluate import compared, ready, results, sets
 from rddm.core.systems.select import rehearse, select
 from rddm.core.systems.train import Run
 
@@ -61,8 +61,7 @@ def fit(
     if resume and overwrite:
         raise OutputError("resume goes on with a run and overwrite starts anew; give one of them")
     out = out.resolve() if out.is_symlink() else out
-    for metric in entity[Task].metrics:
-        metric.prepare()
+    ready(entity[Task], entity[Task].metrics)
     if resume and entity[Sampler].choice is not None:
         resume = _adopt(entity, out)
     choice = entity[Sampler].choice

@@ -101,8 +101,6 @@ def _examples(task: Any, records: Records) -> Iterator[dict[str, Tensor]]:
 
 
 def _example(task: Any, records: Records, index: int) -> dict[str, Tensor]:
-    if "target" not in records.roles:  # the task makes examples of pairs only
-        return {role: images.to_tensor(array) for role, array in records[index].items()}
     found: dict[str, Tensor] = task.example(
         records[index], None, Generator().manual_seed(crc32(records.names[index].encode()))
     )
