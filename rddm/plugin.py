@@ -7,6 +7,8 @@ These names, their signatures and meanings, and those of the abstract methods ar
 
 from rddm.core import images
 from rddm.core.component import Component, Model
+from rddm.core.draws import Range, draw, seeded, smooth_field, within
+from rddm.core.embedding import TimeEmbedding
 from rddm.core.errors import DataError, OutputError, RddmError, ShapeError, SpecError, suggest
 from rddm.core.folders import by_name
 from rddm.core.heads import INPUT, NOISE, RES, X0, Target, decode, encode
@@ -31,6 +33,7 @@ from rddm.core.kinds import (
     Task,
     usual_metrics,
 )
+from rddm.core.light import to_linear, to_srgb
 from rddm.core.named import Named, resolve
 from rddm.core.process import (
     Node,
@@ -68,6 +71,7 @@ __all__ = [
     "Path",
     "Positive",
     "Prediction",
+    "Range",
     "RddmError",
     "Record",
     "Records",
@@ -82,10 +86,12 @@ __all__ = [
     "Spectrum",
     "Target",
     "Task",
+    "TimeEmbedding",
     "by_name",
     "check_eta",
     "combine",
     "decode",
+    "draw",
     "encode",
     "forward",
     "images",
@@ -93,7 +99,12 @@ __all__ = [
     "resolve",
     "reverse_step",
     "scale",
+    "seeded",
+    "smooth_field",
     "spread",
     "suggest",
+    "to_linear",
+    "to_srgb",
     "usual_metrics",
+    "within",
 ]

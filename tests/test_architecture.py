@@ -15,8 +15,8 @@ ROOT = Path(rddm.__file__).parent
 
 #: Layers from the bottom up; a module imports from layers below its own only (importing a sibling is a mistake, too).
 LAYERS = [
-    ["core.errors"],
-    ["core.process", "core.component", "core.files", "core.arrays", "core.blame"],
+    ["core.errors", "core.light"],
+    ["core.process", "core.component", "core.files", "core.arrays", "core.blame", "core.draws", "core.embedding"],
     ["core.registry", "core.images", "core.heads"],
     ["core.named", "core.folders"],
     ["core.kinds.sampling", "core.kinds.network", "core.kinds.data", "core.kinds.metric"],
@@ -69,6 +69,9 @@ FOR_COMPONENTS = {
     "core.images",
     "core.folders",
     "core.arrays",
+    "core.draws",
+    "core.embedding",
+    "core.light",
 }
 PACKAGES = [f"{kind}s" for kind in registry.KINDS]
 

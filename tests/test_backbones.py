@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils.flop_counter import FlopCounterMode
 
-from rddm.backbones._time import sinusoids
 from rddm.backbones.nafnet import NAFNet
 from rddm.backbones.unet import FullAttention, LinearAttention, ResBlock, UNet
 from rddm.core import registry
+from rddm.core.embedding import sinusoids
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone
 from rddm.core.network import Network

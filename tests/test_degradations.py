@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from rddm.core import registry
 from rddm.core.errors import DataError, ShapeError, SpecError
 from rddm.core.kinds import Degradation
-from rddm.degradations._optics import to_linear, to_srgb
+from rddm.core.light import to_linear, to_srgb
 from rddm.degradations.blur import Blur
 from rddm.degradations.haze import Haze
 from rddm.degradations.low_light import LowLight

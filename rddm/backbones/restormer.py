@@ -10,7 +10,7 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rddm.backbones._time import TimeEmbedding
+from rddm.core.embedding import TimeEmbedding
 from rddm.core.kinds import Backbone, Positive
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rddm.backbones import _timm
-from rddm.backbones._time import TimeEmbedding
+from rddm.core.embedding import TimeEmbedding
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone, Positive
 

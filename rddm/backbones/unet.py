@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rddm.backbones._dims import CONV, STD_CONV
-from rddm.backbones._time import TimeEmbedding
+from rddm.core.embedding import TimeEmbedding
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone, Positive
 

@@ -124,7 +124,7 @@ def trajectory(
     check(out)
     import torch
 
-    from rddm.core.data import seeded
+    from rddm.core.draws import seeded
     from rddm.core.kinds import Sampler, Task
     from rddm.core.network import Network
     from rddm.core.spec import Training
@@ -183,7 +183,7 @@ def _input(task: Any, file: Path | None, shape: tuple[int, ...] | None) -> Any:
     from zlib import crc32
 
     from rddm.core import images
-    from rddm.core.data import seeded
+    from rddm.core.draws import seeded
 
     if file is not None:
         image = task.prepare(images.for_model(images.read(file), task.channels)[0][None])[0]

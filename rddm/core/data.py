@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NotRequired, TypedDict
-from zlib import crc32
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from rddm.core.draws import seeded
 from rddm.core.errors import DataError
 from rddm.core.kinds import Records, Task
 from rddm.core.spec import Training
@@ -26,12 +25,6 @@ class Batch(TypedDict):
     input: Tensor
     extras: NotRequired[dict[str, Tensor]]
     problems: list[str]
-
-
-def seeded(*key: int, device: torch.device | str = "cpu") -> Generator:
-    """A generator for a tuple of numbers; other tuples give independent streams."""
-    seed = int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0])
-    return Generator(device).manual_seed(seed % 2**63)
 
 
 class Examples(Dataset[Any]):
@@ -99,18 +92,11 @@ class Examples(Dataset[Any]):
 def evaluation_crops(task: Task, size: tuple[int, ...], limit: int | None = None) -> list[dict[str, Tensor]]:
     """The first `limit` evaluation examples (all by default) cut to a size, the same ones every time.
 
-    What is drawn for one depends on its name alone. One that cannot be read is left out with a warning.
-
     Raises:
         DataError: none can be read.
     """
-    records, found = task.eval_records(), []
-    for index in range(len(records))[:limit]:
-        name = records.names[index]
-        try:
-            found.append(task.example(records[index], size, seeded(crc32(name.encode()))))
-        except DataError as error:
-            warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=3)
+    records = task.eval_records()
+    found = [example for _, example in task.examples(records, size, range(len(records))[:limit])]
     if not found:
         raise DataError("no evaluation image could be read")
     return found

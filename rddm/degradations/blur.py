@@ -12,8 +12,9 @@ from torch.fft import irfft2, rfft2
 from torch.nn.functional import pad
 from torch.special import ndtr
 
+from rddm.core.draws import Range, draw, within
 from rddm.core.kinds import Degradation
-from rddm.degradations._optics import Range, draw, to_linear, to_srgb, within
+from rddm.core.light import to_linear, to_srgb
 
 
 class Blur(Degradation):

@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
+from rddm.core.draws import Range, draw, smooth_field, within
 from rddm.core.kinds import Degradation
-from rddm.degradations._optics import Range, draw, smooth_field, to_linear, to_srgb, within
+from rddm.core.light import to_linear, to_srgb
 
 
 class Haze(Degradation):

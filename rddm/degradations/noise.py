@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
+from rddm.core.draws import Range, draw, within
 from rddm.core.kinds import Degradation
-from rddm.degradations._optics import Range, draw, within
 
 
 class Noise(Degradation):

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor
 
+from rddm.core.draws import Range, draw, within
 from rddm.core.kinds import Degradation
-from rddm.degradations._optics import Range, draw, within
 
 _SKY = 0.8  # A, the light that the veil scatters in
 _STRAY = radians(3)  # by how much a drop's fall may differ from the rain's

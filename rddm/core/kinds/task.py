@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
+from zlib import crc32
 
 from pydantic import Field, field_validator
 
 from rddm.core.component import Component
+from rddm.core.errors import DataError
 from rddm.core.kinds.data import Record, Records
 from rddm.core.kinds.metric import Metric, check_metrics, usual_metrics
 from rddm.core.named import Named
@@ -65,6 +68,25 @@ class Task(Component):
         All are cut to `crop` if it is given, else whole. One to evaluate on may lack the target; metrics without
         reference measure it.
         """
+
+    def examples(
+        self, records: Records, crop: tuple[int, ...] | None = None, numbers: Iterable[int] | None = None
+    ) -> Iterator[tuple[str, dict[str, Tensor]]]:
+        """Records, or those of some `numbers`, as examples by name, the same ones every time; `rddm eval` sees these.
+
+        What is drawn for one, its degradation included, depends on its name alone. One that cannot be read is left out
+        with a warning.
+        """
+        from rddm.core.draws import seeded
+
+        for index in range(len(records)) if numbers is None else numbers:
+            name = records.names[index]
+            try:
+                example = self.example(records[index], crop, seeded(crc32(name.encode())))
+            except DataError as error:
+                warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
+            else:
+                yield name, example
 
     @abstractmethod
     def condition(self, x_in: Tensor, extras: Mapping[str, Tensor]) -> Tensor | None:

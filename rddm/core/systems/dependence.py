@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rddm.core.data import evaluation_crops, seeded
+from rddm.core.data import evaluation_crops
+from rddm.core.draws import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import DataError, SpecError
 from rddm.core.extras import stacked

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
-from zlib import crc32
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rddm.core.data import evaluation_crops, seeded
+from rddm.core.data import evaluation_crops
+from rddm.core.draws import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import DataError, SpecError
 from rddm.core.extras import of, stacked
@@ -57,11 +57,9 @@ def ready(task: Task, measured: Sequence[Metric]) -> None:
 
 
 def _targets(task: Task) -> bool:
-    records = task.eval_records()
-    for index in range(len(records)):
-        with suppress(DataError):
-            return "target" in task.example(records[index], None, seeded(0))
-    return True  # that none can be read is said elsewhere
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is left out is told when it is measured
+        return all("target" in example for _, example in islice(task.examples(task.eval_records()), 1))
 
 
 def results(
@@ -84,15 +82,8 @@ def results(
         options: for `restore`: steps, eta, sampler, generator.
     """
     task = entity[Task]
-    records = task.eval_records()
-    rank, world = part
-    for index in range(len(records))[:limit][rank::world]:
-        name = records.names[index]
-        try:
-            pair = task.example(records[index], None, seeded(crc32(name.encode())))
-        except DataError as error:
-            warnings.warn(f"left out of evaluation: {name}: {error}", stacklevel=2)
-            continue
+    records, (rank, world) = task.eval_records(), part
+    for name, pair in task.examples(records, numbers=range(len(records))[:limit][rank::world]):
         output = restore(entity, pair["input"], extras=of(task, pair), **options)
         target = pair.get("target")
         seen = look(measured or task.metrics, output, target, source=pair["input"], extras=pair)

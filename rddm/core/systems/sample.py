@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rddm.core.data import seeded
+from rddm.core.draws import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import ShapeError, SpecError
 from rddm.core.extras import checked

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rddm.core.data import Batch, batches, seeded
+from rddm.core.data import Batch, batches
+from rddm.core.draws import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import SpecError
 from rddm.core.heads import ROUNDING, decode, encode

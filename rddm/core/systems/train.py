@@ -20,7 +20,8 @@ from timm.utils import ModelEmaV3
 from torch import Generator, Tensor, nn
 
 from rddm.core import checkpoint
-from rddm.core.data import Batch, Examples, Reporter, batches, seeded
+from rddm.core.data import Batch, Examples, Reporter, batches
+from rddm.core.draws import seeded
 from rddm.core.entity import Entity
 from rddm.core.errors import SpecError, TrainingError
 from rddm.core.files import fresh_folder

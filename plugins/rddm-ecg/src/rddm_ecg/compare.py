@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from rddm import Trainer
-from rddm.plugin import Array, ImageMetric, Records, SpecError, Task
+from rddm.plugin import Array, ImageMetric, SpecError, Task
 from rddm_ecg import filters
 from rddm_ecg.sources._windows import Cut
 from rddm_ecg.units import to_mv, to_unit
@@ -49,8 +48,7 @@ def tuned(trainer: Trainer) -> dict[str, tuple[Callable[[Array], Array], dict[st
     task, cut = trainer[Task], scale(trainer)
     records = task.train_records()
     chosen = sorted({round(n) for n in np.linspace(0, len(records) - 1, TUNING)})
-    examples = list(_examples(task, records, chosen))
-    pairs = [(_mv(one["input"], cut), _mv(one["target"], cut)) for _, one in examples]
+    pairs = [(_mv(one["input"], cut), _mv(one["target"], cut)) for _, one in task.examples(records, numbers=chosen)]
     return {name: filters.tuned(name, pairs, cut.rate) for name in filters.GRIDS}
 
 
@@ -67,7 +65,7 @@ def compared(
     task, cut = trainer[Task], scale(trainer)
     measured = [metric for metric in task.metrics if isinstance(metric, ImageMetric)]
     records = task.eval_records()
-    for name, one in _examples(task, records, range(len(records))[:limit]):
+    for name, one in task.examples(records, numbers=range(len(records))[:limit]):
         noisy = _mv(one["input"], cut)
         made = {"input": one["input"]}
         made |= {key: to_unit(torch.from_numpy(apply(noisy)), cut.limits) for key, apply in methods.items()}
@@ -96,13 +94,6 @@ def best(windows: Sequence[Window], methods: Sequence[str]) -> str:
         return float(np.mean([float((one.made[method] - one.clean).square().mean()) for one in windows]))
 
     return min(methods, key=error)
-
-
-def _examples(task: Task, records: Records, chosen: Iterable[int]) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    # noise depends on a window's name alone
-    for index in chosen:
-        name = records.names[index]
-        yield name, task.example(records[index], None, Generator().manual_seed(crc32(name.encode())))
 
 
 def _mv(unit: Tensor, cut: Cut) -> Array:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Generator, Tensor
+from torch import Tensor
 
 from rddm.plugin import ImageMetric, Records, Task, images
 from rddm_pansharpen.classical import METHODS
@@ -62,7 +61,7 @@ def picture(trainer: Any, file: Path, *, size: int = 96, enlarge: int = 3, **opt
     All are stretched alike, to 1 and 99 percent of the target's values.
     """
     task = trainer[Task]
-    example = _example(task, task.eval_records(), 0)
+    _, example = next(task.examples(task.eval_records()))
     shown = {"PAN": example["pan"], **fused(trainer, example, **options), "target": example["target"]}
     height, width = (min(size, side) for side in example["target"].shape[1:])
     top, left = ((have - want) // 2 for have, want in zip(example["target"].shape[1:], (height, width), strict=True))
@@ -86,22 +85,10 @@ def picture(trainer: Any, file: Path, *, size: int = 96, enlarge: int = 3, **opt
 
 def _table(trainer: Any, records: Records, metrics: Sequence[ImageMetric], **options: Any) -> Table:
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for example in _examples(trainer[Task], records):
+    for _, example in trainer[Task].examples(records):
         target = {"target": example["target"]} if "target" in example else {}
         for name, image in {**fused(trainer, example, **options), **target}.items():
             for metric in metrics:
                 for key, value in metric.measure(image, example.get("target", image), example).items():
                     scores[name][key].append(value)
     return {name: {key: float(np.mean(values)) for key, values in found.items()} for name, found in scores.items()}
-
-
-def _examples(task: Any, records: Records) -> Iterator[dict[str, Tensor]]:
-    for index in range(len(records)):
-        yield _example(task, records, index)
-
-
-def _example(task: Any, records: Records, index: int) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = task.example(
-        records[index], None, Generator().manual_seed(crc32(records.names[index].encode()))
-    )
-    return found

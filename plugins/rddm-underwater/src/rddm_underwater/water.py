@@ -9,8 +9,7 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter
 from torch import Generator, Tensor
 
-from rddm.plugin import Degradation
-from rddm_underwater.light import Range, draw, smooth_field, to_linear, to_srgb, within
+from rddm.plugin import Degradation, Range, draw, smooth_field, to_linear, to_srgb, within
 
 WaterType = Literal["I", "IA", "IB", "II", "III", "1", "3", "5", "7", "9"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import torch
@@ -10,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rddm.plugin import Backbone, Positive
+from rddm.plugin import Backbone, Positive, TimeEmbedding
 from rddm_underwater.haar import haar, unhaar
 
 
@@ -59,7 +58,7 @@ class Network(nn.Module):
         chans = [width << level for level in range(levels + 1)]
         octaves = [levels + 1 - level for level in range(levels + 1)]
         counts = (*recipe.enc_blocks, recipe.middle_blocks)
-        self.time = Time(times, 4 * width)
+        self.time = nn.Sequential(TimeEmbedding(times, 4 * width, 4 * width), nn.SiLU())
         self.stem = nn.Conv2d(4 * in_chans, width, 3, padding=1)
         self.down = nn.ModuleList(
             Blocks(c, count, 4 * width, o) for c, count, o in zip(chans, counts, octaves, strict=True)
@@ -151,20 +150,3 @@ class WTConv(nn.Module):
             z = unhaar(bands) + F.interpolate(z, scale_factor=2.0) / 2  # haar^-1 of means alone repeats them
         y: Tensor = self.pixels(x) + z
         return y
-
-
-class Time(nn.Module):
-    """Time (B, times), values in about [0, 1000] -> features (B, width): waves of each, linear, GELU, linear, SiLU."""
-
-    def __init__(self, times: int, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.hidden = nn.Linear(times * width, width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, time: Tensor) -> Tensor:
-        half = self.width // 2
-        k = torch.arange(half, dtype=torch.float32, device=time.device)  # bfloat16 cannot tell 900 from 901
-        angle = time.float()[..., None] * torch.exp(k * (-math.log(10000) / max(half - 1, 1)))
-        waves = torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(1)
-        return F.silu(self.out(F.gelu(self.hidden(waves.to(self.hidden.weight.dtype)))))

@@ -1,9 +1,10 @@
-"""What several degradations share: ranges to draw from, the sRGB transfer curve, and smooth random fields."""
+"""What is drawn at random, and from what."""
 
 from __future__ import annotations
 
 from math import ceil
 
+import numpy as np
 import torch
 from pydantic import AfterValidator
 from torch import Generator, Tensor
@@ -11,6 +12,12 @@ from torch.nn.functional import interpolate
 
 #: (low, high): a value is drawn uniformly in between, anew for every image; equal ends fix it.
 Range = tuple[float, float]
+
+
+def seeded(*key: int, device: torch.device | str = "cpu") -> Generator:
+    """A generator for a tuple of numbers, each at least 0; other tuples give independent streams."""
+    seed = int(np.random.SeedSequence((len(key), *key)).generate_state(1, np.uint64)[0])
+    return Generator(device).manual_seed(seed % 2**63)
 
 
 def within(least: float, most: float) -> AfterValidator:
@@ -30,18 +37,6 @@ def draw(bounds: Range, generator: Generator) -> float:
     """A number uniform in `bounds`."""
     low, high = bounds
     return low + (high - low) * torch.rand((), generator=generator).item()
-
-
-def to_linear(srgb: Tensor) -> Tensor:
-    """Linear light in [0, 1] of sRGB values in [0, 1] (IEC 61966-2-1:1999)."""
-    srgb = srgb.contiguous()  # powers differ in the last bit between memory layouts
-    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def to_srgb(linear: Tensor) -> Tensor:
-    """sRGB values in [0, 1] of linear light, which is clipped to [0, 1] first; inverse of `to_linear`."""
-    linear = linear.clamp(0, 1)
-    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).clamp(0, 1)
 
 
 def smooth_field(height: int, width: int, cells: int, generator: Generator) -> Tensor:
