@@ -30,6 +30,7 @@ def fit(
     overwrite: Overwrite = False,
 ) -> None:
     """Train a model from a spec, tell how good it is, and leave a run folder."""
+    from rddm.core.kinds import Task
     from rddm.core.spec import override, read_table
     from rddm.core.trainer import build
 
@@ -40,7 +41,7 @@ def fit(
         print_scores(scores)
         for key, value in trainer.learnt().items():
             print(f"{key:<15} {value}")
-        shown = "  (degraded | restored | target)" if scores["per_image"] else ""
+        shown = "  (degraded | restored | target)" if trainer[Task].target_known else ""
         print(f"run      {folder}")
         for picture in sorted((folder / "samples").glob("*.png"))[-1:]:
             print(f"picture  {picture}{shown}")
