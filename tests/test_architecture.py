@@ -17,7 +17,8 @@ ROOT = Path(rddm.__file__).parent
 LAYERS = [
     ["core.errors", "core.light"],
     ["core.process", "core.component", "core.files", "core.arrays", "core.blame", "core.draws", "core.embedding"],
-    ["core.registry", "core.images", "core.heads"],
+    ["core.registry", "core.encode", "core.heads"],
+    ["core.images"],
     ["core.named", "core.folders"],
     ["core.kinds.sampling", "core.kinds.network", "core.kinds.data", "core.kinds.metric"],
     ["core.kinds.task"],

@@ -66,9 +66,7 @@ def test_images_of_other_channels_fit_where_they_can_and_are_left_out_with_a_rea
 def test_a_mask_of_another_size_is_named_before_training(tmp_path):
     write(tmp_path, input_0_png=noise(0), target_0_png=noise(1), mask_0_png=noise(2, height=11, channels=1))
     source = {"name": "folder", "path": str(tmp_path), "extras": ["mask"]}
-    with pytest.raises(
-        DataError, match=r"1 pairs differ in \(height, width\) \(0 \[\(11, 14\), \(12, 14\), \(12, 14\)\]\)"
-    ):
+    with pytest.raises(DataError, match=r"1 pairs differ in size \(0 \[\(11, 14\), \(12, 14\), \(12, 14\)\]\)"):
         examples(source, shown=[{"role": "mask"}])
 
 

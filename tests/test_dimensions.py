@@ -14,11 +14,11 @@ import rddm
 from rddm import DataError, ShapeError, SpecError
 from rddm.backbones._dims import STD_CONV, fold, unfold
 from rddm.cli import app
-from rddm.core.data import seeded
+from rddm.core import images
+from rddm.core.draws import seeded
 from rddm.core.kinds import Backbone, Source, Task
 from rddm.core.named import resolve
 from rddm.core.network import Network
-from rddm.core.systems.restore_files import restore_files
 from rddm.core.systems.trajectory import trajectory
 
 SMALL = {
@@ -159,6 +159,56 @@ def test_signals_are_drawn_from_noise(tmp_path):
         trainer.sample(1, size=(4, 4))
 
 
+# ---------------------------------------------------------------------------------------------- files
+@pytest.mark.parametrize("ndim", [1, 3])
+def test_folders_of_npy_files_of_any_length_are_trained_on_evaluated_and_restored(ndim, tmp_path, capsys):
+    clean, noisy = waves(4, ndim)
+    for role, arrays in (("target", clean), ("input", noisy)):
+        (tmp_path / "pairs" / role).mkdir(parents=True)
+        for n, array in enumerate(arrays):
+            np.save(tmp_path / f"pairs/{role}/{n}.npy", array[n:])  # each of another length
+    source = {"name": "folder", "path": str(tmp_path / "pairs"), "ndim": ndim}
+    assert resolve(Source, source).open().sizes()[1] == (SIZES[ndim][0] - 1, *SIZES[ndim][1:])
+    table = restorer(ndim, tmp_path)
+    table["task"] |= {"train": source, "eval": source}
+    table["training"]["crop"] = 4
+    trainer, run = rddm.build(table), str(tmp_path / "run")
+    trainer.fit(run, progress=False)
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as ended:
+        app(["restore", run, str(tmp_path / "pairs/input"), "--out", str(out), "--batch", "2", "--device", "cpu"])
+    assert ended.value.code == 0
+    for result in trainer.results():
+        made = np.load(out / f"{result.name}.npy")
+        assert made.dtype == np.float32
+        np.testing.assert_allclose(made, result.output.movedim(0, -1), atol=2e-5)
+    np.save(tmp_path / "deep.npy", (noisy[0] * 65535).astype(np.uint16))
+    np.save(tmp_path / "other.npy", noisy[0][..., :1])
+    np.save(tmp_path / "flat.npy", noisy[0].reshape(-1, 1, 1, 1, 1))
+    words = [str(tmp_path / f"{name}.npy") for name in ("deep", "other", "flat")]
+    with pytest.raises(SystemExit) as ended:
+        app(["restore", run, *words, "--out", str(out / "more"), "--device", "cpu"])
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert "other.npy: has 1 channels, and the model is of 2" in said
+    assert f"flat.npy as a {images.named(ndim)}: an array of shape" in said
+    assert np.load(out / "more/deep.npy").dtype == np.uint16
+
+
+@pytest.mark.parametrize("ndim", [1, 3])
+def test_what_is_drawn_is_written_as_npy_files(ndim, tmp_path):
+    table = restorer(ndim, tmp_path)
+    source = table["task"]["train"]
+    table |= {"task": {**table["task"], "name": "generation", "train": source, "eval": source}, "sampler": "sm-n"}
+    rddm.build(table).save(tmp_path / "run")
+    words = ["--out", str(tmp_path / "drawn"), "--count", "2", "--size", "12", "--sheet", str(tmp_path / "a.png")]
+    with pytest.raises(SystemExit) as ended:
+        app(["sample", str(tmp_path / "run"), *words, "--device", "cpu", "--steps", "2"])
+    assert ended.value.code == 0
+    drawn = [np.load(file) for file in sorted((tmp_path / "drawn").glob("*.npy"))]
+    assert [(one.shape, one.dtype) for one in drawn] == [((12,) * ndim + (2,), np.float32)] * 2
+
+
 # ---------------------------------------------------------------------------------------------- refusals
 def test_networks_and_crops_must_have_the_dimensions_of_the_task(spec):
     ndim = spec["task"]["ndim"]
@@ -168,11 +218,6 @@ def test_networks_and_crops_must_have_the_dimensions_of_the_task(spec):
         rddm.build(spec | {"training": {"crop": (8, 8)}})
     with pytest.raises(ShapeError, match=r"must be \(B, 2, (L|D, H, W)\) or \(2, (L|D, H, W)\); given \(2, 4, 4\)"):
         rddm.build(spec).restore(torch.rand(2, 4, 4))
-
-
-def test_files_are_images(spec):
-    with pytest.raises(DataError, match=r"restores (signals|volumes): use trainer\.restore in Python"):
-        restore_files(rddm.build(spec), [])
 
 
 def test_commands_for_images_say_so_and_costs_are_of_the_size_in_all_dimensions(spec, tmp_path, capsys):

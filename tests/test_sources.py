@@ -83,7 +83,7 @@ def test_pairs_of_different_size_are_named(tmp_path):
     fill(tmp_path, "input/a.png", "input/b.png", "target/b.png")
     fill(tmp_path, "target/a.png", height=5)
     records = Folder(path=tmp_path).open()
-    with pytest.raises(DataError, match=r"1 pairs differ in \(height, width\) \(a \[\(4, 6\), \(5, 6\)\]\)"):
+    with pytest.raises(DataError, match=r"1 pairs differ in size \(a \[\(4, 6\), \(5, 6\)\]\)"):
         records.sizes()
 
 

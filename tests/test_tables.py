@@ -149,7 +149,7 @@ def test_columns_that_where_or_columns_name_must_be_there(tmp_path):
 def test_pairs_of_different_sizes_and_masks_of_another_size_are_named(tmp_path):
     file = pairs(tmp_path)
     images.write(tmp_path / "noisy" / "a.png", noise(height=5))
-    with pytest.raises(DataError, match=r"1 pairs differ in \(height, width\) \(clean/one \[\(4, 6\), \(5, 6\)\]\)"):
+    with pytest.raises(DataError, match=r"1 pairs differ in size \(clean/one \[\(4, 6\), \(5, 6\)\]\)"):
         FileList(path=file).open().sizes()
 
 

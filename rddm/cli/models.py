@@ -88,7 +88,7 @@ def restore(
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="keep the results that are there, make the others")] = False,
 ) -> None:
-    """Restore image files of any size. Grey, alpha and 16 bits are kept; nothing is resized.
+    """Restore image files of any size. Grey, alpha and 16 bits are kept; nothing is resized. Signals are .npy files.
 
     Results are written as they are done, so that --resume goes on after a stop. An image that fails is named, the
     others are restored all the same, and the exit code is 1.
@@ -96,10 +96,13 @@ def restore(
     for given in inputs:  # before anything heavy is imported
         if not given.exists():
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
+    from rddm.core.checkpoint import read_spec
     from rddm.core.kinds import Task
     from rddm.core.systems.restore_files import plan, restore_files
 
-    jobs = plan(inputs, out, extras=_extras(extras or []), overwrite=overwrite, resume=resume)
+    jobs = plan(
+        inputs, out, ndim=read_spec(run).task.ndim, extras=_extras(extras or []), overwrite=overwrite, resume=resume
+    )
     left = [job for job in jobs if not (resume and job.result.exists())]
     options: dict[str, Any] = {"steps": steps, "eta": eta, "sampler": sampler, "tile": tile, "overlap": overlap}
     trainer = _load(run, changes, device)
@@ -136,7 +139,9 @@ def _extras(given: list[str]) -> dict[str, Path | tuple[float, ...]]:
 @app.command()
 def sample(
     run: Run,
-    out: Annotated[Path, typer.Option(help="a new folder for the images, 000000.png and so on (or .tif)")],
+    out: Annotated[
+        Path, typer.Option(help="a new folder for the images, 000000.png and so on (or .tif; signals: .npy)")
+    ],
     count: Annotated[int, typer.Option(min=1, help="how many images")] = 16,
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH or one side; by default that of training")] = None,
     steps: Steps = None,
@@ -157,6 +162,7 @@ def sample(
         raise OutputError(f"{out} is there already, and drawn images replace nothing; choose another --out")
     if sheet is not None:
         new_file(sheet, ".png")
+    import numpy as np
     import torch
 
     from rddm.core import images, pictures
@@ -168,17 +174,17 @@ def sample(
     if not trainer[Task].from_noise:
         problem = f"is a run of the task {trainer[Task].name!r}, which turns images into others and draws none: use"
         raise SpecError("command", [((str(run),), f"{problem} rddm restore {run} INPUT --out DIR")])
-    if trainer[Task].ndim != 2:
-        problem = f"{run} draws in {trainer[Task].ndim} dimensions, and files hold images: use trainer.sample in Python"
-        raise DataError(problem)
-    shape, suffix = None if size is None else size_of(size), ".png" if trainer[Task].channels <= 4 else ".tif"
+    task = trainer[Task]
+    shape = None if size is None else size_of(size, task.ndim)
+    suffix = ".npy" if task.ndim != 2 else ".png" if task.channels <= 4 else ".tif"
+    dtype = np.uint8 if task.ndim == 2 else np.float32
     options: dict[str, Any] = {"size": shape, "steps": steps, "eta": eta, "sampler": sampler, "seed": seed}
     shown: list[Tensor] = []
     with fresh_folder(out, overwrite=True) as folder:
         number = 0
         for drawn in samples(trainer, count, progress=sys.stderr.isatty(), **options):
             for image in drawn:
-                images.write(folder / f"{number:06d}{suffix}", images.to_array(image))
+                images.write(folder / f"{number:06d}{suffix}", images.to_array(image, dtype))
                 number += 1
             shown += drawn[: max(0, SHEET - len(shown))] if sheet is not None else []
     if sheet is not None:

@@ -1,4 +1,4 @@
-"""Image files that are beyond Pillow: .npy, TIFF that it refuses or reads in part, and colour of 16 bits."""
+"""Files that are beyond Pillow: .npy, TIFF that it refuses or reads in part, and colour of 16 bits."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def image(array: Array) -> Array:
-    """(H, W) or (H, W, C) as an image (H, W, C), uint8, uint16, or float32 in [0, 1]; of bool, True becomes 255.
+def image(array: Array, ndim: int = 2) -> Array:
+    """(*S) or (*S, C), of `ndim` sizes S, as (*S, C), uint8, uint16, or float32 in [0, 1]; of bool, True becomes 255.
 
     Raises ValueError for another shape, type or range.
     """
-    check_shape(array.shape)
-    array = array if array.ndim == 3 else array[..., None]
+    check_shape(array.shape, ndim)
+    array = array if array.ndim == ndim + 1 else array[..., None]
     if array.dtype.kind == "b":
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype.kind == "f":
@@ -35,10 +35,11 @@ def image(array: Array) -> Array:
     raise ValueError(f"numbers are {array.dtype}, allowed are uint8, uint16, bool, and floating point in [0, 1]")
 
 
-def check_shape(shape: tuple[int, ...]) -> None:
-    """Raises ValueError for what is no image."""
-    if len(shape) not in (2, 3) or 0 in shape:
-        raise ValueError(f"an array of shape {shape}, where an image is (H, W) or (H, W, C)")
+def check_shape(shape: tuple[int, ...], ndim: int = 2) -> None:
+    """Raises ValueError for what is no image, or no signal or volume."""
+    if len(shape) not in (ndim, ndim + 1) or 0 in shape:
+        what, sides = {1: ("a signal", "L"), 2: ("an image", "H, W"), 3: ("a volume", "D, H, W")}[ndim]
+        raise ValueError(f"an array of shape {shape}, where {what} is ({sides}) or ({sides}, C)")
 
 
 def check_range(array: Array, top: int) -> None:
@@ -50,15 +51,15 @@ def check_range(array: Array, top: int) -> None:
 
 
 class Found(NamedTuple):
-    """What a file holds: its size as stored, its orientation in terms of EXIF, and its pixels (H, W, C) when asked."""
+    """What a file holds: its size as stored, its orientation in terms of EXIF, and its pixels (*S, C) when asked."""
 
-    size: tuple[int, int]
+    size: tuple[int, ...]
     turn: int
     pixels: Callable[[], Array]
 
 
-def found(file: BinaryIO) -> Found | None:
-    """What a .npy file holds, or a TIFF file that Pillow refuses or reads in part; None of any other file.
+def found(file: BinaryIO, ndim: int = 2) -> Found | None:
+    """What a .npy file holds, of `ndim` dimensions, or a TIFF that Pillow refuses or reads in part; None of others.
 
     Such a TIFF has further channels that are no alpha, or 16 bits in separate planes or beside grey's alpha, or
     floating point that is not 32-bit grey. The file is left at its start. Raises ValueError where it is no image.
@@ -70,8 +71,10 @@ def found(file: BinaryIO) -> Found | None:
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape = header(file)[0]
         file.seek(0)
-        check_shape(shape)
-        return Found((shape[0], shape[1]), 1, lambda: image(np.load(file, allow_pickle=False)))
+        check_shape(shape, ndim)
+        return Found(shape[:ndim], 1, lambda: image(np.load(file, allow_pickle=False), ndim))
+    if ndim != 2:
+        raise ValueError("signals and volumes are read from .npy files")
     page = _page(file) if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+") else None
     file.seek(0)
     if page is None:

@@ -67,14 +67,16 @@ def read(given: Given, role: str, channels: int, size: tuple[int, ...]) -> Tenso
             not as many numbers as channels.
     """
     if isinstance(given, Path):
-        array = images.read(given)
+        array = images.read(given, ndim=len(size))
         try:
             array = images.as_channels(array, channels)
         except DataError as error:
             raise DataError(f"{role} {given}: {error}") from error
-        if array.shape[:2] != size:
-            (height, width), (h, w) = size, array.shape[:2]
-            raise DataError(f"{role} {given} is {h}x{w}, and its image {height}x{width}; they must be of one size")
+        if array.shape[:-1] != size:
+            own, other = ("x".join(map(str, sides)) for sides in (array.shape[:-1], size))
+            raise DataError(
+                f"{role} {given} is {own}, and its {images.named(len(size))} {other}; they must be of one size"
+            )
         return images.to_tensor(array)
     if len(given) != channels or not all(0 <= number <= 1 for number in given):
         raise DataError(f"{role} must be {channels} numbers in [0, 1], or an image; given {', '.join(map(str, given))}")

@@ -10,16 +10,18 @@ from rddm.core import images
 from rddm.core.errors import DataError
 
 
-def by_name(folder: Path) -> dict[str, Path]:
-    """The image files in and below a folder, by their relative paths without suffix.
+def by_name(folder: Path, ndim: int = 2) -> dict[str, Path]:
+    """The image files in and below a folder, or those of signals or volumes, by their relative paths without suffix.
 
     Raises:
         DataError: no folder, no images in it, or two of one name.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder (working directory: {Path.cwd()}); give a folder of images")
+        raise DataError(
+            f"{folder} is no folder (working directory: {Path.cwd()}); give a folder of {images.named(ndim)}s"
+        )
     files: dict[str, Path] = {}
-    for file in images.find(folder):
+    for file in images.find(folder, ndim):
         name = file.relative_to(folder).with_suffix("").as_posix()
         if name in files:
             raise DataError(f"{files[name]} and {file} have the same name {name!r}; rename or remove one")

@@ -1,7 +1,8 @@
 """Image files as arrays (H, W, C), and arrays as tensors (C, H, W).
 
 C is 1 (grey), 2 (grey, alpha), 3 (RGB), 4 (RGBA), or any other in TIFF and .npy. Values are uint8, uint16, or float32
-in [0, 1]. Colour profiles are ignored.
+in [0, 1]. Colour profiles are ignored. Of `ndim` 1 and 3, signals (L, C) and volumes (D, H, W, C) in .npy files; their
+channels have no meaning here, and none is alpha.
 """
 
 from __future__ import annotations
@@ -23,21 +24,17 @@ from PIL.ExifTags import Base as Tag
 
 from rddm.core import arrays
 from rddm.core.arrays import Array as Array
+from rddm.core.encode import MODES, encode
 from rddm.core.errors import DataError, OutputError, ShapeError
 from rddm.core.files import fresh_file
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_Dtype = type[np.uint8] | type[np.uint16]
+_Dtype = type[np.uint8] | type[np.uint16] | type[np.float32]
+_KINDS: tuple[_Dtype, ...] = (np.uint8, np.uint16, np.float32)
 
-_WRITE = {  # the modes that hold images of 1, 2, 3 and 4 channels
-    **dict.fromkeys(("JPEG2000", "PNG", "TGA", "TIFF"), ("L", "LA", "RGB", "RGBA")),
-    **dict.fromkeys(("BMP", "JPEG", "PPM"), ("L", "L", "RGB", "RGB")),
-    **dict.fromkeys(("QOI", "WEBP"), ("RGB", "RGBA", "RGB", "RGBA")),
-    "AVIF": ("L", "RGBA", "RGB", "RGBA"),
-}
-_READ = {*_WRITE, "DDS", "DIB", "GIF", "PCX", "PSD", "SGI", "SUN"}
+_READ = {*MODES, "DDS", "DIB", "GIF", "PCX", "PSD", "SGI", "SUN"}
 # Pillow's decoders give the high bytes of 16-bit colour. Told the other byte order, they give the low bytes.
 _OTHER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
@@ -47,14 +44,14 @@ def _formats() -> dict[str, str]:
     return {s: f for s, f in Image.registered_extensions().items() if f in _READ and f in Image.OPEN}
 
 
-def suffixes() -> frozenset[str]:
+def suffixes(ndim: int = 2) -> frozenset[str]:
     """The endings of the files that `find` takes for images, in lower case."""
-    return frozenset((*_formats(), ".npy"))
+    return frozenset((*(_formats() if ndim == 2 else ()), ".npy"))
 
 
 @cache
 def _writable() -> dict[str, str]:
-    formats = {suffix: form for suffix, form in _formats().items() if form in _WRITE and form in Image.SAVE}
+    formats = {suffix: form for suffix, form in _formats().items() if form in MODES and form in Image.SAVE}
     return formats | {".npy": "npy"}
 
 
@@ -63,7 +60,7 @@ def result_name(path: Path) -> Path:
     return path if path.suffix.lower() in _writable() else path.with_name(path.name + ".png")
 
 
-def find(folder: Path) -> list[Path]:
+def find(folder: Path, ndim: int = 2) -> list[Path]:
     """Every image file in and below a folder, sorted by relative path.
 
     Hidden files and folders are passed over. Links to folders are followed; a folder met twice counts once.
@@ -83,14 +80,19 @@ def find(folder: Path) -> list[Path]:
             continue
         seen.add(real)
         paths = (Path(root, name) for name in files if not name.startswith("."))
-        found += (path for path in paths if path.suffix.lower() in suffixes())
+        found += (path for path in paths if path.suffix.lower() in suffixes(ndim))
     if not found:
-        allowed = " ".join(sorted(suffixes()))
-        raise DataError(f"no images in {folder} or below; give a folder that holds files named {allowed}")
+        allowed = " ".join(sorted(suffixes(ndim)))
+        raise DataError(f"no {named(ndim)}s in {folder} or below; give a folder that holds files named {allowed}")
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
-def read(path: Path, file: BinaryIO | None = None) -> Array:
+def named(ndim: int) -> str:
+    """What an example of so many dimensions is called."""
+    return {1: "signal", 2: "image", 3: "volume"}[ndim]
+
+
+def read(path: Path, file: BinaryIO | None = None, ndim: int = 2) -> Array:
     """The pixels (H, W, C) of an image file, upright as its EXIF says; of an animation, the first frame.
 
     uint16 from 16-bit PNG, TIFF and .npy, and from 16-bit grey in other formats; float32 from floating point in
@@ -98,8 +100,8 @@ def read(path: Path, file: BinaryIO | None = None) -> Array:
     transparency. `file` is what is read if it is no file of its own, such as a part of an archive; `path` names it.
     Raises DataError for whatever cannot be read, and for more pixels than `max_pixels`.
     """
-    with _opened(path, file) as opened:
-        if found := _found(opened):
+    with _opened(path, file, ndim) as opened:
+        if found := _found(opened, ndim):
             return _upright(found.pixels(), found.turn)
         image, turn = _pillow(opened)
         args = image.tile[0].args if image.tile and image.format in ("PNG", "TIFF") else ""
@@ -112,15 +114,15 @@ def read(path: Path, file: BinaryIO | None = None) -> Array:
         return _upright(array, turn)
 
 
-def size(path: Path, file: BinaryIO | None = None) -> tuple[int, int]:
-    """(H, W) of what `read` gives, from the file's header alone; DataError likewise."""
-    with _opened(path, file) as opened:
-        if found := _found(opened):
-            (height, width), turn = found.size, found.turn
+def size(path: Path, file: BinaryIO | None = None, ndim: int = 2) -> tuple[int, ...]:
+    """(H, W), or as many sides as there are dimensions, of what `read` gives, by its header; DataError likewise."""
+    with _opened(path, file, ndim) as opened:
+        if found := _found(opened, ndim):
+            sides, turn = found.size, found.turn
         else:
             image, turn = _pillow(opened)
-            width, height = image.size
-        return (width, height) if turn in (5, 6, 7, 8) else (height, width)
+            sides = image.size[::-1]
+        return sides[::-1] if turn in (5, 6, 7, 8) else sides
 
 
 def max_pixels() -> int | None:
@@ -139,6 +141,8 @@ def max_pixels() -> int | None:
 def write(path: Path, array: Array) -> None:
     """Writes (H, W, C), uint8 or uint16, in the format that the suffix names, whole or not at all.
 
+    Signals (L, C) and volumes (D, H, W, C) are written to .npy, and may be float32.
+
     PNG, TIFF and .npy keep 16 bits, others get 8. TIFF and .npy take any C. BMP, JPEG and PPM get no alpha; QOI and
     WebP, and AVIF and 16-bit TIFF with alpha, hold grey as RGB. Lossy formats have quality 95. Missing folders are
     made, a file of that name replaced.
@@ -148,12 +152,13 @@ def write(path: Path, array: Array) -> None:
     if form is None:
         raise OutputError(f"cannot write {path}: images are written to files named {' '.join(sorted(_writable()))}")
     most = 4 if form not in ("TIFF", "npy") else np.inf
-    if array.ndim != 3 or not 1 <= array.shape[2] <= most or array.dtype not in (np.uint8, np.uint16):
+    image = array.ndim == 3 and 1 <= array.shape[2] <= most and array.dtype in (np.uint8, np.uint16)
+    if not image and not (form == "npy" and array.ndim in (2, 4) and array.dtype in _KINDS):
         allowed = "(H, W, 1 to 4), in .tif and .npy (H, W, C), uint8 or uint16"
         raise ShapeError(f"an image is {allowed}; given {array.shape}, {array.dtype}")
     try:
         with fresh_file(path) as draft:
-            _encode(draft, array, form)
+            encode(draft, array, form)
     except (OSError, ValueError) as error:
         raise OutputError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -169,11 +174,12 @@ def to_tensor(array: Array) -> Tensor:
 
 
 def to_array(tensor: Tensor, dtype: _Dtype = np.uint8) -> Array:
-    """(C, H, W) in [0, 1] as (H, W, C) integers, clipped and rounded to the nearest; ShapeError for NaN."""
+    """(C, *S) in [0, 1] as (*S, C), clipped and, for integers, rounded to the nearest; ShapeError for NaN."""
     if tensor.isnan().any():
         raise ShapeError("an image holds NaN where values in [0, 1] are needed; look for the step that made it")
-    scaled = tensor.detach().float().cpu().clamp(0, 1).mul(np.iinfo(dtype).max).round()
-    return np.ascontiguousarray(scaled.permute(1, 2, 0).numpy().astype(dtype))
+    unit = tensor.detach().float().cpu().clamp(0, 1).movedim(0, -1)
+    scaled = unit if dtype == np.float32 else unit.mul(65535 if dtype == np.uint16 else 255).round()
+    return np.ascontiguousarray(scaled.numpy().astype(dtype))
 
 
 def as_channels(array: Array, channels: int) -> Array:
@@ -206,8 +212,16 @@ class Rest:
 
 
 def for_model(array: Array, channels: int) -> tuple[Tensor, Rest]:
-    """The image as `as_channels` gives it, (channels, H, W) in [0, 1], and the rest of it for `from_model`."""
-    have = array.shape[2]
+    """The image as `as_channels` gives it, (channels, H, W) in [0, 1], and the rest of it for `from_model`.
+
+    Signals and volumes must have the channels.
+    """
+    have = array.shape[-1]
+    if array.ndim != 3:
+        if have != channels:
+            raise DataError(f"has {have} channels, and the model is of {channels}")
+        kept = [dtype for dtype in _KINDS if array.dtype == dtype]
+        return to_tensor(array), Rest(False, None, kept[0] if kept else np.float32)
     alpha = array[..., -1:] if have in (2, 4) and have != channels else None
     rest = Rest(have < 3, alpha, np.uint8 if array.dtype == np.uint8 else np.uint16)
     return to_tensor(as_channels(array, channels)), rest
@@ -216,7 +230,8 @@ def for_model(array: Array, channels: int) -> tuple[Tensor, Rest]:
 def from_model(tensor: Tensor, rest: Rest) -> Array:
     """A model's (C, H, W) in [0, 1] as an image like the one it came from: grey by the mean of RGB, the same alpha.
 
-    Floating point becomes uint16; colour that went through a model of one channel comes back grey.
+    Floating point becomes uint16, but stays of signals and volumes; colour that went through a model of one channel
+    comes back grey.
     """
     if rest.grey and tensor.shape[0] == 3:
         tensor = tensor.float().mean(dim=0, keepdim=True)
@@ -225,7 +240,7 @@ def from_model(tensor: Tensor, rest: Rest) -> Array:
 
 
 @contextmanager
-def _opened(path: Path, file: BinaryIO | None) -> Iterator[BinaryIO]:
+def _opened(path: Path, file: BinaryIO | None, ndim: int) -> Iterator[BinaryIO]:
     limit = max_pixels()
     try:
         with warnings.catch_warnings(), open(path, "rb") if file is None else nullcontext(file) as opened:
@@ -238,11 +253,13 @@ def _opened(path: Path, file: BinaryIO | None) -> Iterator[BinaryIO]:
             cause = "not an image, or of a kind that is not supported"
         elif isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
             cause = f"more than {limit} pixels; if it is sound, set the environment variable RDDM_MAX_PIXELS, else"
-        raise DataError(f"cannot read {path} as an image: {cause}; repair, replace or remove it") from error
+        raise DataError(
+            f"cannot read {path} as {'an' if ndim == 2 else 'a'} {named(ndim)}: {cause}; repair, replace or remove it"
+        ) from error
 
 
-def _found(file: BinaryIO) -> arrays.Found | None:
-    found, limit = arrays.found(file), max_pixels()
+def _found(file: BinaryIO, ndim: int) -> arrays.Found | None:
+    found, limit = arrays.found(file, ndim), max_pixels()
     if found and limit and prod(found.size) > limit:
         raise Image.DecompressionBombError
     return found
@@ -279,20 +296,3 @@ def _pixels(image: ImageFile.ImageFile) -> Array:
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     array = np.asarray(image.convert(mode + "A" * image.has_transparency_data))
     return array.reshape(*array.shape[:2], -1)
-
-
-def _encode(path: Path, array: Array, form: str) -> None:
-    channels = array.shape[2]
-    if form == "npy":
-        np.save(path, array, allow_pickle=False)
-        return
-    if array.dtype == np.uint16 and form not in ("PNG", "TIFF"):
-        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if channels <= 4 and (array.dtype == np.uint8 or channels == 1):
-        mode = _WRITE[form][channels - 1] if array.dtype == np.uint8 else "I;16"
-        image = Image.fromarray(np.ascontiguousarray(array if channels > 1 else array[..., 0]))
-        (image if image.mode == mode else image.convert(mode)).save(path, form, quality=95)
-    elif form == "TIFF":
-        arrays.write_tiff(path, array)
-    else:
-        arrays.write_png(path, array)

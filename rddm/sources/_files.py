@@ -26,7 +26,7 @@ class Decoded(Records):
     def __init__(self, names: Sequence[str], roles: Iterable[str], cache_mb: int) -> None:
         self.names, self.roles = names, frozenset(roles)
         self._order, self._budget = tuple(roles), cache_mb * 2**20
-        self._sizes: list[tuple[int, int] | None] = []
+        self._sizes: list[tuple[int, ...] | None] = []
         self._cache: dict[tuple[int, str], images.Array] = {}
         self._room = self._budget
 
@@ -35,7 +35,7 @@ class Decoded(Records):
         """One image (H, W, C), index from 0. Raises DataError."""
 
     @abstractmethod
-    def measure(self, index: int, role: str) -> tuple[int, int]:
+    def measure(self, index: int, role: str) -> tuple[int, ...]:
         """(height, width) of one image, by its header where the format allows. Raises DataError."""
 
     def __len__(self) -> int:
@@ -51,20 +51,20 @@ class Decoded(Records):
         place = range(len(self))[index]
         return {role: self._cached(place, role) for role in self._order}
 
-    def sizes(self) -> Sequence[tuple[int, int] | None]:
+    def sizes(self) -> Sequence[tuple[int, ...] | None]:
         """(height, width) of every example by its header, None if unreadable; DataError where a pair differs."""
         if not self._sizes:
             found = [[self._size(index, role) for role in self._order] for index in range(len(self))]
             pairs = zip(self.names, found, strict=True)
             if odd := [f"{name} {sizes}" for name, sizes in pairs if None not in sizes and len(set(sizes)) > 1]:
-                raise DataError(f"{len(odd)} pairs differ in (height, width){first(odd)}; crop or remove them")
+                raise DataError(f"{len(odd)} pairs differ in size{first(odd)}; crop or remove them")
             self._sizes = [None if None in sizes else sizes[0] for sizes in found]
         return self._sizes
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": {}, "_room": self._budget}
 
-    def _size(self, index: int, role: str) -> tuple[int, int] | None:
+    def _size(self, index: int, role: str) -> tuple[int, ...] | None:
         try:
             return self.measure(index, role)
         except DataError:
@@ -82,19 +82,19 @@ class Decoded(Records):
 
 
 class ImageFiles(Decoded):
-    """Image files by example and role."""
+    """Files of images, or of signals or volumes, by example and role."""
 
-    def __init__(self, names: Sequence[str], files: Sequence[Mapping[str, Path]], cache_mb: int) -> None:
+    def __init__(self, names: Sequence[str], files: Sequence[Mapping[str, Path]], cache_mb: int, ndim: int = 2) -> None:
         super().__init__(names, files[0], cache_mb)
-        self._files = files
+        self._files, self._ndim = files, ndim
 
     def decode(self, index: int, role: str) -> images.Array:
         """The image of a file."""
-        return images.read(self._files[index][role])
+        return images.read(self._files[index][role], ndim=self._ndim)
 
-    def measure(self, index: int, role: str) -> tuple[int, int]:
+    def measure(self, index: int, role: str) -> tuple[int, ...]:
         """(height, width) by the file's header."""
-        return images.size(self._files[index][role])
+        return images.size(self._files[index][role], ndim=self._ndim)
 
 
 def first(texts: Sequence[str]) -> str:

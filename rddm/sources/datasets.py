@@ -104,7 +104,7 @@ class Rows(Decoded):
         except ValueError as cause:
             raise DataError(f"{where}: {cause}") from cause
 
-    def measure(self, index: int, role: str) -> tuple[int, int]:
+    def measure(self, index: int, role: str) -> tuple[int, ...]:
         """(height, width), by the header of an encoded image."""
         value, where = self._cell(index, role)
         if isinstance(value, io.BytesIO):

@@ -30,6 +30,7 @@ class Folder(Source):
         default="target", description="sub-folder of the clean images; null where there are none"
     )
     extras: tuple[str, ...] = Field(default=(), description="sub-folders of further images, such as mask")
+    ndim: Literal[1, 2, 3] = Field(default=2, description="1 for signals, 3 for volumes, each a .npy file")
     cache_mb: int = Field(default=1024, ge=0, description="MiB of decoded images kept in memory, in each process")
 
     def open(self) -> ImageFiles:
@@ -49,11 +50,12 @@ class Folder(Source):
         if there != sides and (there or self.extras or self.target is None):
             missing = next(side for side in sides.values() if side not in there.values())
             raise DataError(f"{missing} is missing; pairs need it: add it, or name it by `input`, `target` or `extras`")
-        found = {role: by_name(side) for role, side in (there or {"target": root}).items()}
+        found = {role: by_name(side, self.ndim) for role, side in (there or {"target": root}).items()}
         paired = set.intersection(*map(set, found.values()))
         lone = {role: [name for name in side if name not in paired] for role, side in found.items()}
         if any(lone.values()):
             counts = [f"{len(lone[r])} of {len(found[r])} in {there[r]}{first(lone[r])}" for r in there]
             raise DataError(f"no partner of the same name but for the suffix: {', '.join(counts)}; add or remove some")
         names = list(next(iter(found.values())))
-        return ImageFiles(names, [{role: side[name] for role, side in found.items()} for name in names], self.cache_mb)
+        files = [{role: side[name] for role, side in found.items()} for name in names]
+        return ImageFiles(names, files, self.cache_mb, self.ndim)

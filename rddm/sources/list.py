@@ -27,6 +27,7 @@ class FileList(Source):
     root: Path | None = Field(default=None, description="folder that paths start from; that of the CSV file by default")
     columns: dict[str, str] = Field(default_factory=dict, description="column by role, such as {target: clean}")
     where: dict[str, str] = Field(default_factory=dict, description="rows to keep, such as {split: train}")
+    ndim: Literal[1, 2, 3] = Field(default=2, description="1 for signals, 3 for volumes, each a .npy file")
     cache_mb: int = Field(default=1024, ge=0, description="MiB of decoded images kept in memory, in each process")
 
     def __hash__(self) -> int:  # of what can be hashed
@@ -82,4 +83,4 @@ class FileList(Source):
         ]
         if missing:
             raise DataError(f"{len(missing)} image files of {self.path} are not in {root}{first(missing)}")
-        return ImageFiles(names, files, self.cache_mb)
+        return ImageFiles(names, files, self.cache_mb, self.ndim)

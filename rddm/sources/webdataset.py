@@ -102,7 +102,7 @@ class Members(Decoded):
         """The image of a member."""
         return images.read(*self._member(index, role))
 
-    def measure(self, index: int, role: str) -> tuple[int, int]:
+    def measure(self, index: int, role: str) -> tuple[int, ...]:
         """(height, width) by the member's header."""
         try:
             return images.size(*self._member(index, role, HEAD))

@@ -34,6 +34,7 @@ def plan(
     inputs: Sequence[Path],
     out: Path,
     *,
+    ndim: int = 2,
     extras: Mapping[str, Given] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -45,6 +46,7 @@ def plan(
     even if they lie in a folder of them.
 
     Args:
+        ndim: 1 or 3 for signals or volumes, in .npy files.
         extras: by role a folder of images in the structure of `out`, under the names of the inputs but for the
             suffix; one file, or numbers, for all inputs.
 
@@ -60,7 +62,7 @@ def plan(
         if given.is_dir():
             base = Path(given.resolve().name if len(inputs) > 1 else "")
             inner = {path.resolve() for path in taken if given.resolve() in path.resolve().parents}
-            for file in images.find(given):
+            for file in images.find(given, ndim):
                 if inner.isdisjoint([file.resolve(), *file.resolve().parents]):
                     name = base / file.relative_to(given)
                     names[file, out / images.result_name(name)] = name.with_suffix("").as_posix()
@@ -86,7 +88,7 @@ def plan(
     if out.is_dir() and any(out.iterdir()) and not (overwrite or resume):
         ways = "--resume to keep the results in it and make the others, --overwrite to replace them"
         raise OutputError(f"{out} exists and is not empty; add {ways}, or choose another")
-    found = _extras(list(names.values()), extras or {})
+    found = _extras(list(names.values()), extras or {}, ndim)
     files = {given.resolve() for one in found for given in one.values() if isinstance(given, Path)}
     if replaced := [result for _, result in names if result.resolve() in files]:
         raise OutputError(f"{replaced[0]} would replace an extra; choose another --out")
@@ -103,7 +105,7 @@ def _ignores_case(folder: Path) -> bool:
         return False
 
 
-def _extras(names: Sequence[str], extras: Mapping[str, Given]) -> list[dict[str, Given]]:
+def _extras(names: Sequence[str], extras: Mapping[str, Given], ndim: int) -> list[dict[str, Given]]:
     found: list[dict[str, Given]] = [{} for _ in names]
     problems = []
     for role, given in extras.items():
@@ -113,7 +115,7 @@ def _extras(names: Sequence[str], extras: Mapping[str, Given]) -> list[dict[str,
             continue
         if not given.exists():
             raise DataError(f"{role}: {given} is neither a file nor a folder (working directory: {Path.cwd()})")
-        there = by_name(given)
+        there = by_name(given, ndim)
         problems += [f"{role} of {name}: not in {given}" for name in names if name not in there]
         for one, name in zip(found, names, strict=True):
             one |= {role: there[name]} if name in there else {}
@@ -134,7 +136,7 @@ def restore_files(entity: Entity, jobs: Sequence[Job], *, seed: int = 0, batch: 
         options: for `restore`: steps, eta, sampler, tile, overlap.
 
     Raises:
-        DataError: the model is not of images, or the extras are not those that the task takes.
+        DataError: the extras are not those that the task takes.
         OutputError: the disk takes no more; SpecError: as `restore`.
         KeyboardInterrupt: after Ctrl-C, telling how many are done.
     """
@@ -142,7 +144,9 @@ def restore_files(entity: Entity, jobs: Sequence[Job], *, seed: int = 0, batch: 
     failures: list[str] = []
     shown, done = sys.stderr.isatty(), 0
     options |= {"progress": shown}
-    outcomes = chain.from_iterable(_outcomes(entity, group, seed, options) for group in _batches(jobs, batch))
+    outcomes = chain.from_iterable(
+        _outcomes(entity, group, seed, options) for group in _batches(jobs, batch, entity[Task].ndim)
+    )
     try:
         for failure in tqdm(outcomes, total=len(jobs), desc="images", unit="image", disable=not shown):
             if failure is None:
@@ -155,9 +159,6 @@ def restore_files(entity: Entity, jobs: Sequence[Job], *, seed: int = 0, batch: 
 
 
 def _check_roles(task: Task, jobs: Sequence[Job]) -> None:
-    if task.ndim != 2:
-        what = {1: "signals", 3: "volumes"}[task.ndim]
-        raise DataError(f"files are restored as images, and this model restores {what}: use trainer.restore in Python")
     given = sorted({role for job in jobs for role in job.extras})
     takes, needs = accepted(task), set(task.extras)
     if jobs and not needs <= set(given) <= set(takes):
@@ -169,12 +170,12 @@ def _check_roles(task: Task, jobs: Sequence[Job]) -> None:
         )
 
 
-def _batches(jobs: Sequence[Job], most: int) -> list[Sequence[Job]]:
+def _batches(jobs: Sequence[Job], most: int, ndim: int) -> list[Sequence[Job]]:
     # models see a number of channels of their own, so that equal size is all that images need to go together
     groups: dict[object, list[Job]] = {}
     for job in jobs:
         try:
-            key: object = images.size(job.source) if most > 1 else job[:2]
+            key: object = images.size(job.source, ndim=ndim) if most > 1 else job[:2]
         except DataError:  # told when it is read
             key = job[:2]
         groups.setdefault(key, []).append(job)
@@ -186,12 +187,12 @@ def _outcomes(entity: Entity, batch: Sequence[Job], seed: int, options: dict[str
     task, ready = entity[Task], []
     for source, result, extras in batch:
         try:
-            image, rest = images.for_model(images.read(source), task.channels)
+            image, rest = images.for_model(images.read(source, ndim=task.ndim), task.channels)
             size = tuple(image.shape[1:])
             beside = {role: read(given, role, accepted(task)[role], size) for role, given in extras.items()}
             ready.append((source, result, rest, *applied(task, image, beside)))
         except DataError as error:
-            yield str(error)
+            yield str(error) if str(source) in str(error) else f"{source}: {error}"
         except MemoryError as error:
             yield f"{source}: too large for the memory: {error}"
     if not ready:
