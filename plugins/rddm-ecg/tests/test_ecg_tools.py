@@ -10,7 +10,7 @@ import pytest
 import torch
 from rddm_ecg import filters
 from rddm_ecg.cli import app
-from rddm_ecg.compare import compared, means, scale, tuned
+from rddm_ecg.compare import Window, compared, lead, means, scale, tuned
 from rddm_ecg.denoise import denoise
 from rddm_ecg.wfdb_files import header, samples, write
 from ruamel.yaml import YAML
@@ -221,9 +221,23 @@ def test_the_commands_make_a_table_a_plot_and_a_record(run, record, tmp_path):
     for command in commands:
         result = CliRunner().invoke(app, command, catch_exceptions=False)
         assert result.exit_code == 0, result.output
+        assert ("ahead in" in result.output) == (command[0] == "table")
     found = json.loads(numbers.read_text())
     assert found["windows"] == 2
     assert found["means"]["input"]["snr"] == pytest.approx(5, abs=0.01)
     assert set(found["means"]) == {"input", "rddm", *filters.GRIDS}
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "out" / "r1.dat").stat().st_size == 2 * 3 * 1000
+
+
+def test_the_lead_over_a_method_is_the_mean_difference_of_snr_with_its_interval():
+    clean = torch.sin(torch.arange(200.0))[None]
+    made = [{"rddm": clean + 0.01 * (n + 1), "FIR": clean + 0.1} for n in range(9)]
+    windows = [Window(str(n), clean, one, {}) for n, one in enumerate(made)]
+    gains = [20 * np.log10(0.1 / (0.01 * (n + 1))) for n in range(9)]
+    found = lead(windows, "FIR")
+    assert found.mean == pytest.approx(np.mean(gains), rel=1e-4)
+    assert found.interval[0] < found.mean < found.interval[1]
+    assert found.windows == 9
+    assert lead(windows[:1], "FIR").interval is None
+    assert lead([Window("a", clean, {"rddm": clean + 0.2, "FIR": clean + 0.1}, {})], "FIR").windows == 0

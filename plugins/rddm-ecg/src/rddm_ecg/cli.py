@@ -41,7 +41,7 @@ def table(
     from rich.table import Table
 
     import rddm
-    from rddm_ecg.compare import compared, means, tuned
+    from rddm_ecg.compare import compared, lead, means, tuned
 
     trainer = rddm.load(run, overrides=changes or [])
     filters = tuned(trainer)
@@ -55,6 +55,9 @@ def table(
     Console().print(shown)
     for name, (_, parameters) in filters.items():
         print(f"{name}: {', '.join(f'{key} {value}' for key, value in parameters.items())}")
+    ahead, other = min((lead(windows, name), name) for name in filters)
+    spread = "" if ahead.interval is None else f" (95 % from {ahead.interval[0]:+.2f} to {ahead.interval[1]:+.2f})"
+    print(f"SNR of rddm over that of {other}: {ahead.mean:+.2f} dB{spread}, ahead in {ahead.windows} of {len(windows)}")
     if out is not None:
         parameters = {name: parameters for name, (_, parameters) in filters.items()}
         out.write_text(json.dumps({"windows": len(windows), "means": found, "parameters": parameters}, indent=1))
