@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -182,6 +184,12 @@ def test_folders_of_npy_files_of_any_length_are_trained_on_evaluated_and_restore
         made = np.load(out / f"{result.name}.npy")
         assert made.dtype == np.float32
         np.testing.assert_allclose(made, result.output.movedim(0, -1), atol=2e-5)
+    scores = tmp_path / "scores.json"
+    words = ["--targets", str(tmp_path / "pairs/target"), "--ndim", str(ndim), "--json", str(scores)]
+    with pytest.raises(SystemExit) as ended:
+        app(["eval", str(out), *words])
+    assert ended.value.code == 0
+    assert json.loads(scores.read_text())["psnr"] == pytest.approx(trainer.evaluate()["psnr"], rel=1e-5)
     np.save(tmp_path / "deep.npy", (noisy[0] * 65535).astype(np.uint16))
     np.save(tmp_path / "other.npy", noisy[0][..., :1])
     np.save(tmp_path / "flat.npy", noisy[0].reshape(-1, 1, 1, 1, 1))

@@ -39,6 +39,10 @@ def evaluate(
             help="a metric, as ssim or '{name: lpips, net: vgg}', in place of the usual ones; more than one for more",
         ),
     ] = None,
+    ndim: Annotated[
+        int | None,
+        typer.Option(min=1, max=3, show_default=False, help="of results: 1 for signals, 3 for volumes, in .npy files"),
+    ] = None,
     steps: Steps = None,
     eta: Eta = None,
     sampler: SamplerName = None,
@@ -61,7 +65,7 @@ def evaluate(
     for file, suffix in ((json, ".json"), (csv, ".csv"), (markdown, ".md")):
         new_file(file, suffix, overwrite)
     is_run = (place / "spec.yaml").is_file()
-    of_results = {"--targets": targets, "--inputs": inputs, "--masks": masks}
+    of_results = {"--targets": targets, "--inputs": inputs, "--masks": masks, "--ndim": ndim}
     of_runs = {"KEY=VALUE": assignments, "--data": data, "--steps": steps, "--eta": eta, "--sampler": sampler}
     of_runs |= {"--paths": paths or None, "--device": device}
     folder = place.is_dir() and not is_run
@@ -80,7 +84,7 @@ def evaluate(
         from rddm.core.systems.evaluate_files import evaluate
 
         sides = {"inputs": inputs, "masks": masks}
-        scores = evaluate(place, targets, **sides, metrics=chosen, limit=limit, progress=bar)
+        scores = evaluate(place, targets, **sides, metrics=chosen, ndim=ndim or 2, limit=limit, progress=bar)
     else:
         from rddm.core.trainer import load
 

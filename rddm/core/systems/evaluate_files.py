@@ -28,6 +28,7 @@ def evaluate(
     inputs: Images | None = None,
     masks: Images | None = None,
     metrics: Choice | None = None,
+    ndim: int = 2,
     limit: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -46,6 +47,7 @@ def evaluate(
         masks: white where the shadow is, for metrics of regions.
         metrics: a name, table or instance, or several; by default PSNR and SSIM of RGB and of luma, and with masks the
             errors in LAB by region.
+        ndim: what files hold: 1 for signals, 2 for images, 3 for volumes.
         limit: the first so many outputs only.
 
     Raises:
@@ -63,7 +65,7 @@ def evaluate(
         metric.prepare()
     paired = any(isinstance(metric, ImageMetric) and metric.reference for metric in measured)
     given = {"output": outputs, "target": targets, "input": inputs, "mask": masks}
-    sides = {role: _opened(role, one) for role, one in given.items() if one is not None}
+    sides = {role: _opened(role, one, ndim) for role, one in given.items() if one is not None}
     ordered = {role: len(side) for role, side in sides.items() if not isinstance(given[role], str | Path | Mapping)}
     if paired and len(set(ordered.values())) > 1:
         raise ShapeError(f"images in order must be equally many; given {ordered}")
@@ -74,7 +76,7 @@ def evaluate(
     errors: dict[str, str] = {}
     for name in tqdm(names, "evaluate", unit="image", disable=not progress, leave=False):
         try:
-            found = _read({role: side[name] for role, side in sides.items() if name in side})
+            found = _read({role: side[name] for role, side in sides.items() if name in side}, ndim)
             extras = {"mask": found["mask"]} if "mask" in found else {}
             seen[name] = look(measured, found["output"], found.get("target"), source=found.get("input"), extras=extras)
         except (DataError, ShapeError) as error:
@@ -83,14 +85,14 @@ def evaluate(
     if not seen:
         name, why = next(iter(errors.items()))
         raise DataError(f"none of {len(names)} outputs can be measured; the first is {name}: {why}")
-    others = (look(measured, target=_read({"target": one})["target"]) for one in apart.values())
+    others = (look(measured, target=_read({"target": one}, ndim)["target"]) for one in apart.values())
     listed = {"missing": missing, "errors": errors}
     return summary(measured, seen, others) | {key: value for key, value in listed.items() if value}
 
 
-def _opened(role: str, given: Images) -> Mapping[str, Path | Tensor]:
+def _opened(role: str, given: Images, ndim: int) -> Mapping[str, Path | Tensor]:
     if isinstance(given, str | Path):
-        return by_name(Path(os.path.expanduser(given)))
+        return by_name(Path(os.path.expanduser(given)), ndim)
     if isinstance(given, Tensor) and given.ndim not in (4, 5):
         problem = f"a batch of {role}s is (N, C, H, W) or (N, C, D, H, W); given {tuple(given.shape)}"
         raise ShapeError(f"{problem}: give [image] for one image, and signals as a list")
@@ -118,11 +120,11 @@ def _missing(sides: Mapping[str, Mapping[str, object]], paired: bool) -> dict[st
     return found
 
 
-def _read(found: Mapping[str, Path | Tensor]) -> dict[str, Tensor]:
+def _read(found: Mapping[str, Path | Tensor], ndim: int) -> dict[str, Tensor]:
     # the images of one name as tensors of one size and, but for the mask, of as many channels; ShapeError if not
-    arrays = {role: images.read(one) for role, one in found.items() if isinstance(one, Path)}
+    arrays = {role: images.read(one, ndim=ndim) for role, one in found.items() if isinstance(one, Path)}
     counts = {array.shape[-1] for role, array in arrays.items() if role != "mask"}
-    alike = len(counts) == 1 and counts.isdisjoint((2, 4))
+    alike = ndim != 2 or (len(counts) == 1 and counts.isdisjoint((2, 4)))
     shared = None if alike or not counts else 1 if max(counts) < 3 else 3
     read = {
         role: images.to_tensor(images.as_channels(array, 1 if role == "mask" else shared or array.shape[-1]))
