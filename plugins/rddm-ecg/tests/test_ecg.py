@@ -310,6 +310,18 @@ def test_figures_are_means_over_leads():
         assert whole == pytest.approx({key: np.mean([lead[key] for lead in leads]) for key in whole})
 
 
+def test_a_flat_lead_has_an_improvement_though_its_snr_is_none():
+    clean, noise = torch.zeros(1, 50), torch.rand(1, 50, generator=seeded(0))
+    found = SNRImprovement().measure(clean + 0.1 * noise, clean, {"input": clean + noise})
+    assert found["snr_improvement"] == pytest.approx(20, abs=1e-5)
+    assert found["snr"] == -np.inf
+
+
+def test_gains_that_are_equal_are_refused_for_their_examples_would_have_one_name():
+    with pytest.raises(ValueError, match="must differ"):
+        Ecg(gains=(1, 0.5, 1))
+
+
 def test_the_input_improves_on_itself_by_nothing():
     x, y = torch.rand(2, 1, 50, generator=seeded(0))
     assert SNRImprovement().measure(y, x, {"input": y})["snr_improvement"] == 0

@@ -104,6 +104,13 @@ def test_bands_are_taken_as_in_training_and_holes_stay_holes(scene: Make, counts
         assert (raster.count, raster.nodata, raster.dtypes[0]) == (2, -1, "int16")
     assert (found[:, 20:24, 28:32] == -1).all()
     assert (found == -1).sum() == 2 * 16
+    pan = counts(2, 192, 160, 1)
+    pan[9, 3] = 0
+    fuse(trainer, write("holed.tif", ms, 8.0, nodata=-1), write("b.tif", pan, 2.0, nodata=0), out, overwrite=True)
+    with rasterio.open(out) as raster:
+        again = raster.read()
+    assert (again[:, 9, 3] == -1).all()
+    assert (again == -1).sum() == 2 * 17
 
 
 def test_what_cannot_be_fused_is_refused(trainer: Any, scene: Make, counts: Counts, write: Make) -> None:

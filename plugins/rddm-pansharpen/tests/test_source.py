@@ -97,6 +97,18 @@ def test_tiles_without_data_are_left_out_and_spoil_no_neighbours(write: Make, co
     assert all(np.isfinite(tile["input"]).all() for tile in tiles)
 
 
+@pytest.mark.parametrize(("resolution", "tile", "left"), [("reduced", 8, 15), ("full", 32, 15)])
+def test_tiles_whose_pan_has_no_data_are_left_out(
+    resolution: str, tile: int, left: int, write: Make, counts: Counts, scene: Make
+) -> None:
+    folder, pan = scene(), counts(2, 192, 160, 1)
+    pan[:96] = 0
+    write("pan/a.tif", pan, 2.0, nodata=0)
+    tiles = Pansharpen(path=folder, tile=tile, resolution=resolution).open()
+    assert len(tiles) == left
+    assert min(tiles.names) == f"a-{tile * 3:05d}-00000"
+
+
 def test_zero_and_peak_are_the_ends_of_the_range(counts: Counts, scene: Make) -> None:
     record = Pansharpen(path=scene(), zero=-2047, peak=4 * 2047).open()[0]
     assert np.allclose(record["target"], (counts(1, 48, 40, 4) / 2047 + 1) / 5, atol=1e-6)

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from torch import Generator, Tensor
+from torch import Tensor
 
 from rddm import OutputError, Trainer
-from rddm.plugin import DataError, Records, Source, SpecError, Task, images
+from rddm.plugin import DataError, Records, Source, SpecError, Task, images, seeded
 
 TABLE = "labels.csv"
 
@@ -93,7 +92,7 @@ def _wholes(trainer: Trainer, count: int, seed: int) -> Iterator[Drawn]:
 def _filled(trainer: Trainer, count: int, seed: int, clean: Records) -> Iterator[Drawn]:
     task = trainer[Task]
     for n in range(count):
-        generator = Generator().manual_seed(int(np.random.SeedSequence((seed, n)).generate_state(1)[0]))
+        generator = seeded(seed, n)
         example = task.example(clean[n % len(clean)], None, generator)
         beside = {role: example[role] for role in task.extras}
         image = trainer.restore(example["input"], extras=beside, generator=generator)

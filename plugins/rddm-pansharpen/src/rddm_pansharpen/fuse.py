@@ -43,7 +43,7 @@ def fuse(trainer: Any, ms: Path, pan: Path, out: Path, *, overwrite: bool = Fals
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists; add --overwrite, or choose another name")
     fitting(ms, pan, source.ratio)
-    hole = empty(ms)
+    holes = [(empty(ms), source.ratio), (empty(pan), 1)]
     low, high = (
         source.scaled(read(path, bands, slice(0, head.height), slice(0, head.width), source.zero), path)
         for path, bands, head in ((ms, source.bands, header(ms)), (pan, (1,), header(pan)))
@@ -58,10 +58,9 @@ def fuse(trainer: Any, ms: Path, pan: Path, out: Path, *, overwrite: bool = Fals
         dtype = np.dtype(one.dtypes[bands[0] - 1])
         if dtype.kind in "iu":
             stored = np.clip(np.rint(stored), np.iinfo(dtype).min, np.iinfo(dtype).max)
-        if hole is not None:
-            stored[hole.repeat(source.ratio, axis=0).repeat(source.ratio, axis=1)] = (
-                0 if one.nodata is None else one.nodata
-            )
+        for hole, side in holes:
+            if hole is not None:
+                stored[hole.repeat(side, axis=0).repeat(side, axis=1)] = 0 if one.nodata is None else one.nodata
         # in squares as geographic programs read them; BigTIFF where it might pass 4 GB
         profile = {"driver": "GTiff", "tiled": True, "compress": "deflate", "BIGTIFF": "IF_SAFER", "nodata": one.nodata}
         place = {

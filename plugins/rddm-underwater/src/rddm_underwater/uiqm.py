@@ -55,16 +55,18 @@ class UIQM(ImageMetric):
             return {self.keys[0]: math.nan}
         lambdas = (0.299, 0.587, 0.144 if published else 0.114)
         contrast = uiconm(image, block) if published else log_uiconm(image @ (0.299, 0.587, 0.114), block)
-        return {self.keys[0]: float(0.0282 * uicm(image) + 0.2953 * uism(image, block, lambdas) + 3.5753 * contrast)}
+        colour, sharpness = uicm(image, skip=int(published)), uism(image, block, lambdas)
+        return {self.keys[0]: float(0.0282 * colour + 0.2953 * sharpness + 3.5753 * contrast)}
 
 
-def uicm(image: Array) -> float:
-    """Colourfulness of (H, W, 3) in 0 .. 255."""
+def uicm(image: Array, skip: int = 0) -> float:
+    """Colourfulness of (H, W, 3) in 0 .. 255; of the means, `skip` more values are left out below, and yet counted."""
     red, green, blue = np.moveaxis(image, -1, 0)
     mean, variance = 0.0, 0.0
     for opponent in (red - green, (red + green) / 2 - blue):
         values, tenth = np.sort(opponent, axis=None), opponent.size / 10
-        mu = values[math.ceil(tenth) : opponent.size - math.floor(tenth)].mean()
+        low, high = math.ceil(tenth), opponent.size - math.floor(tenth)
+        mu = values[low + skip : high].sum() / (high - low)
         mean += mu**2
         variance += ((values - mu) ** 2).mean()
     return -0.0268 * math.sqrt(mean) + 0.1586 * math.sqrt(variance)

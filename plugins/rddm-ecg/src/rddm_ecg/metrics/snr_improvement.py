@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rddm.plugin import ImageMetric
 from rddm_ecg.metrics._leads import mean_over_leads
+from rddm_ecg.units import to_mv
 
 
 class SNRImprovement(ImageMetric):
@@ -30,8 +31,12 @@ class SNRImprovement(ImageMetric):
         snr = mean_over_leads(output, target, (0, 1), _snr)
         if "input" not in extras:
             return {"snr": snr}
-        before = mean_over_leads(extras["input"].cpu(), target, (0, 1), _snr)
-        return {"snr_improvement": snr - before, "snr": snr}
+        noisy = extras["input"].cpu().double().flatten(1)
+
+        def gain(y: Tensor, x: Tensor) -> Tensor:
+            return 10 * torch.log10((to_mv(noisy, (0, 1)) - x).square().sum(-1) / (y - x).square().sum(-1))
+
+        return {"snr_improvement": mean_over_leads(output, target, (0, 1), gain), "snr": snr}
 
 
 def _snr(y: Tensor, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 from scipy.signal import butter, sosfiltfilt
 
 from rddm.plugin import Array, DataError, Record, Records, Source
@@ -28,6 +28,13 @@ class Cut(Source):
     gains: tuple[float, ...] = Field(
         default=(1.0,), min_length=1, description="each window is given at each of these; below 0 it is upside down"
     )
+
+    @field_validator("gains")
+    @classmethod
+    def _differ(cls, gains: tuple[float, ...]) -> tuple[float, ...]:
+        if len({f"{gain:g}" for gain in gains}) < len(gains):
+            raise ValueError("must differ, in six digits, for windows are named by them")
+        return gains
 
     @property
     def length(self) -> int:

@@ -15,8 +15,8 @@ from rddm.plugin import ImageMetric
 class SAM(ImageMetric):
     """Mean angle between the spectra of output and target, arccos(<x, y> / (|x| |y|)), in degrees: 0 for equal spectra.
 
-    Brightness does not count. Pixels where a spectrum is 0 in all bands have no angle, and are left out. By
-    torchmetrics. Source: Yuhas, Goetz, Boardman 1992.
+    Brightness does not count, and of a single band there is none. Pixels where a spectrum is 0 in all bands have no
+    angle, and are left out. By torchmetrics. Source: Yuhas, Goetz, Boardman 1992.
     """
 
     name: Literal["sam"] = "sam"
@@ -27,5 +27,7 @@ class SAM(ImageMetric):
         return ("sam",)
 
     def measure(self, output: Tensor, target: Tensor, extras: Mapping[str, Tensor]) -> dict[str, float]:
+        if output.ndim != 3 or len(output) < 2:
+            return {}
         angles = spectral_angle_mapper(output.double()[None], target.double()[None], reduction="none")
         return {"sam": math.degrees(float(angles.nanmean()))}

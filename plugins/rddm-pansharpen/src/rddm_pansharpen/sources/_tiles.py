@@ -81,6 +81,7 @@ class TileRecords(Records):
         source, ratio = self.source, self.source.ratio
         scale = 1 if self.reduced else ratio
         head, hole = header(scene.ms), empty(scene.ms)
+        pan_hole, factor = empty(scene.pan) if isinstance(scene.pan, Path) else None, ratio if self.reduced else 1
         low = head.height * scale // ratio, head.width * scale // ratio  # in pixels of the degraded image
         top, bottom = (round(share * low[0]) * ratio for share in source.area)
         right = low[1] * ratio
@@ -90,7 +91,9 @@ class TileRecords(Records):
             for x in range(0, right - width + 1, width or 1):
                 where = slice(y, y + height), slice(x, x + width)
                 stored = tuple(slice(one.start // scale, one.stop // scale) for one in where)
-                if height and width and not (hole is not None and hole[stored].any()):
+                finer = tuple(slice(one.start * factor, one.stop * factor) for one in where)
+                holes = (hole is not None and hole[stored].any()) or (pan_hole is not None and pan_hole[finer].any())
+                if height and width and not holes:
                     area = slice(top, bottom), slice(0, right)
                     found.append((f"{scene.name}-{y:05d}-{x:05d}", _Tile(scene, area, where)))
         return found

@@ -49,7 +49,7 @@ class Pansharpen(Source):
     def _sensible(cls, value: Any, given: ValidationInfo) -> Any:
         ratio, bands = given.data.get("ratio", 1), given.data.get("bands")
         if given.field_name == "peak" and not value > given.data.get("zero", 0):
-            raise ValueError(f"must be above zero={given.data['zero']}")
+            raise ValueError(f"must be above zero={given.data.get('zero', 0)}")
         if isinstance(value, tuple) and given.field_name == "area" and not value[0] < value[1]:
             raise ValueError("must be a rising pair, such as [0, 0.7]")
         if isinstance(value, int) and given.field_name == "tile" and value % ratio:
