@@ -15,10 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from rddm.backbones.nafnet import NAFNet
 from rddm.backbones.unet import FullAttention, LinearAttention, ResBlock, UNet
 from rddm.core import registry
-from rddm.core.embedding import sinusoids
+from rddm.core.embedding import TimeEmbedding, sinusoids
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone
 from rddm.core.network import Network
+from rddm.samplers.sm_n import SMN
 from rddm.samplers.sm_res_n import SMResN
 from rddm.testing._backbones import awake, given
 
@@ -157,6 +158,25 @@ def test_linear_attention_weighs_values_by_a_product_of_softmaxes_over_pixels_an
 
 def shared() -> UNet:
     return UNet(width=8, multipliers=(1, 2), decoders=2)
+
+
+@pytest.mark.parametrize("width", [2, 5])
+def test_an_embedding_has_an_even_width_from_4_on(width):
+    with pytest.raises(ValueError, match=f"even and at least 4; given {width}"):
+        TimeEmbedding(1, width, 8)
+
+
+def test_a_head_may_be_called_like_a_method_of_a_module():
+    class Half(SMN):
+        heads = ("half",)
+
+        def targets(self, path, node):
+            return {"half": (0.0, 0.0, 1.0)}
+
+    network = Network(small("nafnet"), Half(), 3, 0)
+    times = {key: torch.zeros(1, 1) for key in network.clocks}
+    assert set(network(torch.zeros(1, 3, 8, 8), times)) == {"half"}
+    assert set(network(torch.zeros(1, 3, 8, 8), times, ["half"])) == {"half"}
 
 
 def test_each_of_two_decoders_gives_its_half_of_the_channels():

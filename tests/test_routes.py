@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from gaussian import Blank, prior, scalar_schedules
@@ -13,7 +15,7 @@ from torch import nn
 from rddm import SpecError
 from rddm.core import registry
 from rddm.core.entity import Entity
-from rddm.core.heads import encode
+from rddm.core.heads import RES, decode, encode
 from rddm.core.kinds import Grid, Route, Sampler, Schedule, Solver, Task
 from rddm.core.network import Network
 from rddm.core.process import Prediction, forward
@@ -116,6 +118,24 @@ def test_the_true_residual_alone_is_enough_at_any_eta(schedule, route, seed, eta
     entity = entity_of(schedule, SMRes(clock="path", route=route, clip="none"), t)
     *_, last = trajectory(entity, t.x0 + t.res, steps=steps, eta=eta)
     torch.testing.assert_close(last.x, t.x0, rtol=0, atol=1e-10)
+
+
+@given(duals, st.sampled_from(built_in("solver")), st.integers(2, 8), st.integers(0, 999))
+def test_no_solver_keeps_or_averages_noise_across_a_corner_that_has_none(schedule, solver, steps, seed):
+    # by an oracle of the residual, which decodes no noise where the state holds none
+    t, way = truth(seed), NoiseFirst().path(schedule.path())
+
+    def predict(x, node):
+        return decode(x, node, [(RES, t.res)], t.x0 + t.res)
+
+    (corner,) = way.corners
+    times = sorted({way.T, way.T // 3, 0, corner} | set(range(0, way.T, max(1, way.T // steps))), reverse=True)
+    x, memory = forward(t.x0, t.x0 + t.res, t.eps, way[way.T]), None
+    for now, to in pairwise(times):
+        x, _, memory = component(Solver, solver).step(x, way[now], way[to], predict, lambda: t.eps, 0.0, memory)
+        if to == corner:
+            torch.testing.assert_close(x, forward(t.x0, t.x0 + t.res, t.eps, way[corner]), rtol=0, atol=1e-9)
+    torch.testing.assert_close(x, t.x0, rtol=0, atol=1e-9)
 
 
 @settings(max_examples=300)  # two corners between two times are rare

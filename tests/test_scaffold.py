@@ -147,7 +147,9 @@ def test_a_class_is_never_called_like_what_its_module_uses(tmp_path, name, kind,
     assert getattr(module, cls)().name == name
 
 
-@pytest.mark.parametrize(("current", "below"), [("0.1.0", "0.2"), ("0.13.2", "0.14"), ("1.2.3", "2"), ("2.0.1", "3")])
+@pytest.mark.parametrize(
+    ("current", "below"), [("0.1.0", "0.2"), ("0.13.2", "0.14"), ("1.2.3", "2"), ("2.0.1", "3"), ("1.0rc1", "2")]
+)
 def test_the_next_breaking_version_is_a_minor_one_before_1_and_a_major_one_after(current, below):
     assert next_breaking(current) == below
 

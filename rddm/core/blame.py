@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
+from pathlib import Path
 
 
 def line_of(error: BaseException, package: str) -> str:
@@ -11,7 +12,7 @@ def line_of(error: BaseException, package: str) -> str:
 
     Of a file that Python cannot parse, it is the line with the mistake.
     """
-    if isinstance(error, SyntaxError) and error.filename:
+    if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
         return f"{error.filename}:{error.lineno}"
     lines = [
         f"{frame.f_code.co_filename}:{number}"

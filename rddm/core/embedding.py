@@ -26,11 +26,13 @@ def sinusoids(time: Tensor, width: int) -> Tensor:
 class TimeEmbedding(nn.Module):
     """Time (B, times), values in about [0, 1000] -> features (B, out_chans): sinusoids, linear, GELU, linear.
 
-    Each of the times has sinusoids of its own, of `width` values; they enter side by side.
+    Each of the times has sinusoids of its own, of `width` values, an even number from 4 on; they enter side by side.
     """
 
     def __init__(self, times: int, width: int, out_chans: int) -> None:
         super().__init__()
+        if width < 4 or width % 2:
+            raise ValueError(f"the width of the sinusoids must be even and at least 4; given {width}")
         self.width = width
         self.hidden = nn.Linear(times * width, out_chans)
         self.out = nn.Linear(out_chans, out_chans)

@@ -26,7 +26,7 @@ class Network(nn.Module):
         super().__init__()
         self.heads = sampler.heads
         groups = [self.heads] if sampler.nets == 1 else [(head,) for head in self.heads]
-        self.groups = {"_".join(group): group for group in groups}
+        self.groups = {_key(group): group for group in groups}
         self.clocks = {key: _clock(sampler, group) for key, group in self.groups.items()}
         self.nets = nn.ModuleDict(
             {
@@ -86,6 +86,12 @@ def initialised(backbone: Backbone, sampler: Sampler, task: Task, seed: int, *, 
         for net in network.nets.values() if pretrained else ():
             backbone.initialise(net)
         return network.eval()
+
+
+def _key(group: Sequence[str]) -> str:
+    # what a module is called; some names are those of its own methods
+    key = "_".join(group)
+    return f"{key}_" if hasattr(nn.ModuleDict, key) or hasattr(nn.ModuleDict(), key) else key
 
 
 def _clock(sampler: Sampler, group: Sequence[str]) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def new_plugin(name: str, kind: str, out: Path) -> Path:
 
 def next_breaking(current: str) -> str:
     """The first version that may break what works with this one: a minor one before 1.0, a major one from then on."""
-    major, minor = (int(part) for part in current.split(".")[:2])
+    major, minor = (int(number) for number in re.findall(r"\d+", current)[:2])  # of 1.0rc1, too
     return f"{major + 1}" if major else f"0.{minor + 1}"
 
 

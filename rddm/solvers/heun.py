@@ -47,8 +47,8 @@ class Heun(Solver):
         state = reverse_step(here, now, to, 0.0, draw)
         if (to.t > 0).all():
             there = predict(state, to)
-            # where a bridge is pinned, the step has drawn its noise, which is right as it is
-            noise = torch.where(now.C > 0, to.C - now.C, 0.0)
+            # where a path is pinned, at either end of the step, it draws or drops its noise, which is right as it is
+            noise = torch.where((now.C > 0) & (to.C > 0), to.C - now.C, 0.0)
             steps = ((to.A - now.A) / 2, (to.B - now.B) / 2, noise / 2)
             inputs = there.x0 + there.res - here.x0 - here.res
             state = state + combine(steps, (there.x0 - here.x0, inputs, there.eps - here.eps))

@@ -59,6 +59,7 @@ class Kappa(Solver):
             if (now.B == 0).any():
                 problem = f"'input' needs I_in in the state, but B = 0 at t = {now.t.tolist()}; use 'one' or 'zero'"
                 raise SpecError("Spec", [(("sampler", "solver", "rule"), problem)])
-            return to.B / now.B
-        kappa = torch.full_like(now.A, 1.0 if self.rule == "one" else 0.0)
-        return torch.where(now.C > 0, 0.0, kappa) if (to.t == 0).all() else kappa
+            kappa = to.B / now.B
+        else:
+            kappa = torch.full_like(now.A, 1.0 if self.rule == "one" else 0.0)
+        return torch.where((now.C > 0) & (to.C == 0), 0.0, kappa)  # no noise is kept where the path has none

@@ -12,11 +12,13 @@ from rddm.core.kinds import Backbone, Sampler, Task
 from rddm.core.network import Network
 from rddm.core.systems.trajectory import trajectory
 
+SIDE = 32  # pixels; conditions such as filters may need some
+
 
 def check(entity: Entity) -> None:
     """Refuse what could not be sampled from once it is trained; needs Path, Sampler and Task.
 
-    Samples an image of 8 pixels a side by a network that predicts 0; with an open sampler, by either of its methods.
+    Samples an image of 32 pixels a side by a network that predicts 0; with an open sampler, by either of its methods.
 
     Raises:
         SpecError: as `trajectory`.
@@ -25,7 +27,7 @@ def check(entity: Entity) -> None:
     choice = sampler.choice
     for settled in (choice.decide(n, 1, 0.5, "") for n in (0, 1)) if choice else (sampler,):
         network = Network(_Silence(), settled, task.channels, task.conditions)
-        size = [8] * task.ndim
+        size = [SIDE] * task.ndim
         extras = {role: torch.zeros(1, channels, *size) for role, channels in task.extras.items()}
         with torch.inference_mode():
             for _ in trajectory(entity.replace(settled, network), torch.zeros(1, task.channels, *size), extras=extras):
