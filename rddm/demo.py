@@ -38,6 +38,7 @@ except ModuleNotFoundError as cause:
 
 SHOWN = 2048  # pixels of the longer side of pictures on the page; what is downloaded has all
 CSS = ".drawn img {image-rendering: pixelated}"
+BAR = gr.Progress(track_tqdm=True)  # by which gradio shows the bars of a function that has it as a default
 FONTS = ["system-ui", "sans-serif"]  # nothing is fetched
 
 
@@ -102,7 +103,13 @@ def _restoring(entity: Entity) -> None:
     roles = accepted(task)
 
     def restored(
-        photo: str | None, steps: float, eta: float, seed: float | None, sampler: str, *beside: Any
+        photo: str | None,
+        steps: float,
+        eta: float,
+        seed: float | None,
+        sampler: str,
+        _bar: gr.Progress = BAR,
+        *beside: Any,
     ) -> Iterator[tuple[Any, str]]:
         with _told(), TemporaryDirectory() as scratch:
             if photo is None:
@@ -136,7 +143,9 @@ def _restoring(entity: Entity) -> None:
 
 
 def _drawing(entity: Entity) -> None:
-    def drawn(count: float, steps: float, eta: float, seed: float | None, sampler: str) -> Iterator[list[str]]:
+    def drawn(
+        count: float, steps: float, eta: float, seed: float | None, sampler: str, _bar: gr.Progress = BAR
+    ) -> Iterator[list[str]]:
         with _told(), TemporaryDirectory() as scratch:
             first = int(seed or 0)
             found = sample(entity, int(count), seed=first, **_options(steps, eta, sampler))
@@ -222,7 +231,7 @@ def _extra(role: str, channels: int, given: tuple[Any, str | None], size: tuple[
 
 
 def _options(steps: float, eta: float, sampler: str) -> dict[str, Any]:
-    return {"steps": int(steps), "eta": float(eta), "sampler": sampler}
+    return {"steps": int(steps), "eta": float(eta), "sampler": sampler, "progress": True}
 
 
 def _shown(array: images.Array) -> Image.Image:

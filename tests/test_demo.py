@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +26,7 @@ from rddm.core import images
 from rddm.core.network import Network
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed")
-from rddm.demo import SHOWN, page, serve  # noqa: E402
+from rddm.demo import BAR, SHOWN, page, serve  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SMALL = {"name": "nafnet", "width": 4, "enc_blocks": [1], "middle_blocks": 1, "dec_blocks": [1]}
@@ -60,7 +61,7 @@ def answers(trainer, name="restore"):
     unfinished = []
 
     def answer(*values):
-        unfinished.append(function(*values))
+        unfinished.append(function(*values[:5], BAR, *values[5:]))
         return next(unfinished[-1])
 
     return answer
@@ -295,6 +296,11 @@ def test_a_client_of_the_served_page_gets_what_the_library_restores(address, tmp
     assert found.dtype == np.uint16
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2)  # another process
     assert [images.size(Path(one)) for one in pair] == [(21, 34)] * 2
+    job, told = client.submit(both[0], 100, 0, 7, "sm-res", None, both[1], api_name="/restore"), set()
+    while not job.done():
+        told |= {(one.index, one.length, one.desc) for one in job.status().progress_data or ()}
+        time.sleep(0.01)
+    assert any(0 < index < length == 100 and desc == "restore" for index, length, desc in told), told
     client.close()
 
 
