@@ -24,28 +24,38 @@ from rddm.testing.strategies import components, etas, predictions, residual_path
 def times_fall_from_T_to_0_in_the_steps_asked_for(grid: Grid, *, examples: int = 60, T: int | None = None) -> None:
     """Along any path, for any number of steps up to T, times gives steps + 1 integers that fall from T to 0.
 
-    A grid with a number of its own ignores steps, and may refuse a path by SpecError, but not all; a truncated one may
-    start below T and end above 0.
+    A grid with a number of its own ignores steps, and may refuse a path by SpecError, but not all, and not by the steps
+    asked for; a truncated one may refuse any, start below T and end above 0.
     """
     paths = components(Schedule).map(lambda schedule: schedule.path()) | residual_paths(2)
-    own = len({len(_times(grid, power(T or 1000), steps) or ()) for steps in (1, 2, 3)}) == 1
-    reached: list[list[int] | None] = []
+    own: set[bool] = set()  # whether a path's answers have one number of steps, whatever was asked
+    reached: list[int] = []  # T of the paths along which something was answered
+    refused: list[int] = []  # and of the others
+
+    def tried(path: Path, some: int) -> None:
+        asked = [steps for steps in sorted({1, 2, 3, some, path.T}) if steps <= path.T]
+        answers = [(steps, _times(grid, path, steps)) for steps in asked]
+        found = {steps: answer for steps, answer in answers if answer is not None}
+        (reached if found else refused).append(path.T)
+        left = [steps for steps in asked if steps not in found]
+        known = grid.truncated or not (left and found)
+        require(known, f"{left} steps of T = {path.T} are refused by SpecError, and {[*found]} are not")
+        fixed = len({len(answer) if isinstance(answer, list) else 0 for answer in found.values()}) == 1
+        if len(found) > 1:
+            own.add(fixed)
+        for steps, answer in found.items():
+            falls(answer, path, steps, own=fixed and len(found) > 1, truncated=grid.truncated)
 
     @cases(examples)
     @given(paths if T is None else st.just(power(T)), st.data())
     def each(path: Path, data: st.DataObject) -> None:
-        for steps in {1, data.draw(st.integers(1, path.T)), path.T}:
-            found = _times(grid, path, steps)
-            if found is None:
-                require(own or grid.truncated, f"{steps} steps of T = {path.T} are refused by SpecError")
-                continue
-            reached.append(found)
-            falls(found, path, steps, own=own, truncated=grid.truncated)
+        tried(path, data.draw(st.integers(1, path.T)))
 
+    tried(power(T or 1000), 5)
     each()
-    if T is None:
-        reached.append(_times(grid, power(1000), 5))
-    require(any(reached), "every path was refused by SpecError; if it fits one T only, say check(grid, T=...)")
+    require(reached, "every path was refused by SpecError; if it fits one T only, say check(grid, T=...)")
+    require(len(own) < 2, "along some paths it ignores steps, and along others it does not")
+    require(grid.truncated or True in own or not refused, f"all steps of T = {refused[:1]} are refused by SpecError")
 
 
 def falls(found: object, path: Path, steps: int, *, own: bool = False, truncated: bool = False) -> None:
@@ -68,11 +78,15 @@ def _times(grid: Grid, path: Path, steps: int) -> list[int] | None:
 
 
 @holds("grid", "Compute the times from the path and steps alone.")
-def times_are_always_the_same(grid: Grid) -> None:
+def times_are_always_the_same(grid: Grid, *, T: int | None = None) -> None:
     """times is a function of the path and steps: it gives the same every time."""
-    for T in (20, 1000):
-        path = power(T)
-        require(_times(grid, path, 5) == _times(grid, path, 5), f"for T = {T}, two calls differ")
+    reached = False
+    for path in map(power, (20, 1000) if T is None else (T,)):
+        for steps in {1, min(5, path.T), max(1, path.T // 2)}:
+            one, other = _times(grid, path, steps), _times(grid, path, steps)
+            require(one == other, f"for {steps} steps of T = {path.T}, two calls differ")
+            reached = reached or isinstance(one, list)
+    require(reached, "every path was refused by SpecError; if it fits one T only, say check(grid, T=...)")
 
 
 @holds(
