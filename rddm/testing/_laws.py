@@ -85,7 +85,10 @@ def the_truth_walks_back_to_the_clean_image(
 def an_oracle_samples_the_clean_image(
     path: Path, sampler: Sampler, solver: Solver, falling: Sequence[int], eta: float, seed: int
 ) -> bool:
-    """A network that tells the truth by its heads leads to the clean image; False where heads do not determine it."""
+    """A network that tells the truth by its heads leads to the clean image; False where heads do not determine it.
+
+    Wherever the path holds no noise, as at the clean image, the state is A I_0 + B I_in.
+    """
     known = truth(seed)
     x_in, draw = known.x0 + known.res, drawing(known.x0, seed)
     if not all(determined(sampler, path, path[t]) for t in falling[:-1]):
@@ -99,7 +102,11 @@ def an_oracle_samples_the_clean_image(
     x, memory = forward(known.x0, x_in, known.eps, path[path.T]), None
     for now, to in pairwise(falling):
         x, _, memory = solver.step(x, path[now], path[to], predict, draw, eta, memory)
-    near(x, known.x0, f"the image by {sampler.name!r} and {solver.name!r} at eta = {eta} over {list(falling)}")
+        if path.C[to] == 0:
+            what = "the image" if to == 0 else f"the state at t = {to}, where there is no noise,"
+            how = f"by {sampler.name!r} and {solver.name!r} at eta = {eta} over {list(falling)}"
+            want = known.x0 if to == 0 else forward(known.x0, x_in, torch.zeros_like(x), path[to])
+            near(x, want, f"{what} {how}")
     return True
 
 

@@ -43,18 +43,24 @@ def _figures(
 ) -> Mapping[str, float]:
     """Of a set, or of the first output."""
     if isinstance(metric, SetMetric):
-        return metric.compare(*(iter([metric.features(image) for image in images]) for images in (outputs, targets)))
+        beside = targets if metric.reference else outputs
+        return metric.compare(*(iter([metric.features(image) for image in images]) for images in (outputs, beside)))
     assert isinstance(metric, ImageMetric)
     return metric.measure(outputs[0], targets[0] if metric.reference else outputs[0], extras)
 
 
-@holds("metric", "Give keys as a tuple of texts, the main figure first; name the space or the region in the key.")
+@holds(
+    "metric",
+    "Give keys as a tuple of texts, the main figure first; name the space or the region in the key, and say which way"
+    " is better.",
+)
 def keys_name_the_figures(metric: Metric) -> None:
-    """It is an ImageMetric or a SetMetric, and keys is a tuple of different, non-empty texts."""
+    """It is an ImageMetric or a SetMetric, keys are different, non-empty texts, and better is "higher" or "lower"."""
     one = isinstance(metric, ImageMetric) != isinstance(metric, SetMetric)
     require(one, f"it derives from {[base.__name__ for base in type(metric).__mro__[1:3]]}")
     good = isinstance(metric.keys, tuple) and all(isinstance(key, str) and key for key in metric.keys)
     require(good and len(set(metric.keys)) == len(metric.keys) > 0, f"keys is {metric.keys!r}")
+    require(metric.better in ("higher", "lower"), f"better is {metric.better!r}")
 
 
 @holds(
@@ -116,15 +122,19 @@ def measuring_changes_nothing(
     count: int = 6,
     extras: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """The same images give the same figures, whatever the global random states, which do not move; images stay."""
+    """The same images give the same figures, whatever the global random states; these, images and extras stay."""
     clean = _images(size, channels, count)
     bad = [noisy(image, 0.1) for image in clean]
-    before, found = [image.clone() for image in (*clean, *bad)], []
+    beside = {role: extra.clone() for role, extra in (extras or {}).items()}
+    shown = (*clean, *bad, *beside.values())
+    before, found = [image.clone() for image in shown], []
     for seed in (0, 1):
         with own_randomness(seed), without_global_randomness("it"):
-            found.append(_figures(metric, bad, clean, extras or {}))
+            found.append(_figures(metric, bad, clean, beside))
+            if isinstance(metric, ImageMetric):
+                metric.weights(bad[0], beside)
     require(found[0] == found[1], f"once it gives {found[0]}, once {found[1]}")
-    require(all(map(torch.equal, before, (*clean, *bad))), "images are changed in place")
+    require(all(map(torch.equal, before, shown)), "images, or extras, are changed in place")
 
 
 @holds("metric", "Compare the sets as sets: nothing may depend on which output comes first.")

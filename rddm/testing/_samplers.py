@@ -11,6 +11,7 @@ from torch import nn
 
 from rddm.core.errors import SpecError
 from rddm.core.kinds import Backbone, Sampler, Schedule, Solver
+from rddm.core.named import resolve
 from rddm.core.network import Network
 from rddm.core.process import Path, Prediction
 from rddm.testing import _laws as laws
@@ -97,25 +98,64 @@ def an_oracle_is_sampled_to_the_clean_image(sampler: Sampler, *, examples: int =
 
 @holds(
     "sampler",
-    "Say bound: ClassVar[bool] = True, so that sampling keeps to the path of training; or use the node alone.",
+    "Say bound: ClassVar[bool] = True, so that sampling keeps to the path of training; or use A, B, C and F of the node"
+    " alone, for t is the number of its row.",
 )
 def targets_that_look_beyond_the_node_are_bound(sampler: Sampler) -> None:
-    """bound is True where the targets at a node change when other rows of the path do."""
-    T = 40
-    abar, bbar = (torch.linspace(0, 1, T + 1, dtype=torch.float64) ** power for power in (1.5, 2.5))
+    """bound is True where the targets at a node change when other rows of the path do, their number or the end."""
+    rows = torch.arange(41)
+    abar, bbar = (torch.linspace(0, 1, 41, dtype=torch.float64) ** power for power in (1.5, 2.5))
     bent = [table.clone() for table in (abar, bbar)]
-    for table in bent:
+    for table, end in zip(bent, (0.9, 1.5), strict=True):
         table[1:20] = table[20] * torch.arange(1, 20) / 20
-        table[21:] = table[20] + (1 - table[20]) * torch.arange(1, 21) / 20
-    own, other = (Path.dual(a, b, gauge=1 - 0.9 * a) for a, b in ((abar, bbar), (bent[0], bent[1])))
+        table[21:] = table[20] + (end - table[20]) * torch.arange(1, 21) / 20
+    often = {  # the rows of the path that others have, and where the node is then
+        "every row comes twice": (torch.cat([rows[:1], rows[1:].repeat_interleave(2)]), 40),
+        "every row up to it comes twice": (torch.cat([rows[:1], rows[1:21].repeat_interleave(2), rows[21:]]), 40),
+        "every row after it comes twice": (torch.cat([rows[:21], rows[21:].repeat_interleave(2)]), 20),
+    }
+    others = {what: (abar[index], bbar[index], t) for what, (index, t) in often.items()}
+    others["all other rows are others"] = (bent[0], bent[1], 20)
     for one in settled(sampler):
-        here, there = (one.targets(path, path[20]) for path in (own, other))
-        moved = any(
-            not torch.allclose(torch.as_tensor(a).double(), torch.as_tensor(b).double())
-            for head in one.heads
-            for a, b in zip(here[head], there[head], strict=True)
-        )
-        require(one.bound or not moved, "bound is False, and the targets change with the row before or after")
+        if one.bound:
+            continue
+        here = _weights(one, Path.dual(abar, bbar, gauge=1 - 0.9 * abar), 20)
+        for what, (a, b, t) in others.items():
+            there = _weights(one, Path.dual(a, b, gauge=1 - 0.9 * a), t)
+            moved = any(not torch.allclose(here[head], there[head]) for head in one.heads)
+            require(not moved, f"bound is False, and the targets at a node change where {what}")
+
+
+def _weights(sampler: Sampler, path: Path, t: int | list[int]) -> dict[str, torch.Tensor]:
+    """The weights of each head as a tensor (3,), or (3, B) for several times."""
+    node = path[t if isinstance(t, int) else torch.tensor(t)]
+    targets = sampler.targets(path, node)
+    return {
+        head: torch.stack([torch.as_tensor(part, dtype=torch.float64).expand(node.A.shape) for part in target])
+        for head, target in targets.items()
+    }
+
+
+@holds(
+    "sampler",
+    "Give the head another name; or, if networks with that head shall serve both, the targets that it has there.",
+)
+def a_head_of_a_known_name_is_that_head(sampler: Sampler) -> None:
+    """A head with the name of a built-in sampler's head has its targets: networks are shared by the names of heads."""
+    known = [
+        (part, head)
+        for part in defaults(Sampler, built_in("sampler"))
+        if part.choice is None and type(part) is not type(sampler)
+        for head in part.heads
+    ]
+    paths = [resolve(Schedule, name).path() for name in ("power", "ddim", "bbdm")]
+    for one in settled(sampler):
+        for part, head in known:
+            for path in paths if head in one.heads else ():
+                at = [1, path.T // 3, path.T]
+                found, want = (_weights(sampler, path, at)[head] for sampler in (one, part))
+                given = f"{head!r} at t = {at} has the weights {found.T.tolist()}"
+                require(torch.allclose(found, want), f"{given}, and that of {part.name!r} {want.T.tolist()}")
 
 
 class _Plain(Backbone):
