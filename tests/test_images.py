@@ -275,6 +275,20 @@ def test_a_folder_that_cannot_be_written_is_an_output_error(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("name", ["a.pfm", "a.pbm"])
+def test_what_pillow_would_write_as_another_format_becomes_png(tmp_path, name):
+    assert images.result_name(Path(name)) == Path(f"{name}.png")
+    with pytest.raises(OutputError, match="cannot write"):
+        images.write(tmp_path / name, noise(3, 3, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ">f4", ">u2", np.float64, "<u2"])
+def test_arrays_of_any_precision_and_byte_order_become_tensors(dtype):
+    array = np.array([[[0], [1]]]).astype(dtype)
+    top = 1 if array.dtype.kind == "f" else 65535
+    assert images.to_tensor(array * array.dtype.type(top)).tolist() == [[[0.0, 1.0]]]
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("cannot"), KeyboardInterrupt()])
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, name, error):

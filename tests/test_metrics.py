@@ -16,6 +16,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from rddm import DataError, ShapeError, SpecError
 from rddm.core import metrics, registry
 from rddm.core.kinds import ImageMetric, Metric, SetMetric, Task, usual_metrics
+from rddm.core.kinds.metric import RESERVED, check_metrics
 from rddm.core.metrics import Seen, chosen, look, summary
 from rddm.core.named import resolve
 from rddm.metrics.lab_mae import LabMAE
@@ -508,6 +509,17 @@ def test_images_without_a_value_are_left_out_of_its_mean_and_counted():
     assert summary([], mixed)["undefined"] == {"psnr_y": 1}
     with pytest.raises(DataError, match="no evaluation image"):
         summary([], {})
+
+
+@pytest.mark.parametrize("key", [*RESERVED, "input_psnr"])
+def test_figures_whose_keys_say_something_else_in_an_evaluation_are_refused(key):
+    class Taken(PSNR):
+        @property
+        def keys(self):
+            return (key,)
+
+    with pytest.raises(SpecError, match=f"'psnr' gives '{key}', which is no figure's"):
+        check_metrics([Taken()], targets=True)
 
 
 def test_metrics_that_need_a_target_are_refused_where_none_is_known_and_figures_given_twice_too():

@@ -238,6 +238,12 @@ def test_an_entry_point_under_another_name_than_the_class_declares_tells_what_to
         registry.load(Schedule, "registered")
 
 
+def test_a_class_that_declares_no_name_is_told_to(install):
+    install("nameless", SCHEDULE.replace('    name: Literal["{name}"] = "{name}"\n', "    name: str\n"))
+    with pytest.raises(RegistryError, match=r"declares no name; write name: Literal.\"nameless\""):
+        registry.load(Schedule, "nameless")
+
+
 def test_two_plugins_of_one_name_are_an_error_at_use_that_names_both(install):
     install("twin", distribution="first-plugin", folder="a")
     install("twin", distribution="second-plugin", folder="b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from typing import Literal
@@ -273,8 +274,14 @@ def test_a_stopped_folder_tells_how_to_go_on_and_goes_on_where_it_stopped(run, p
 def test_results_inside_the_folder_of_inputs_are_no_inputs_when_it_goes_on(run, photos):
     call("restore", run, photos, "--out", photos / "out")
     assert "5 of 5 images restored" in call("restore", run, photos, "--out", photos / "out", "--resume").stdout
-    with pytest.raises(OutputError, match="would replace its own input"):
+    with pytest.raises(OutputError, match="would replace an input"):
         files.plan([photos], photos, resume=True)
+
+
+def test_no_result_takes_the_place_of_another_input(photos):
+    shutil.copytree(photos, photos / photos.name)
+    with pytest.raises(OutputError, match=r"0.png, the result of .*, would replace an input"):
+        files.plan([photos], photos.parent, overwrite=True)
 
 
 def test_the_command_tiles_as_the_library_does(run, tmp_path):

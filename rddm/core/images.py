@@ -51,7 +51,8 @@ def suffixes(ndim: int = 2) -> frozenset[str]:
 
 @cache
 def _writable() -> dict[str, str]:
-    formats = {suffix: form for suffix, form in _formats().items() if form in MODES and form in Image.SAVE}
+    other = (".pbm", ".pfm")  # which Pillow reads so, and writes as PPM
+    formats = {s: form for s, form in _formats().items() if form in MODES and form in Image.SAVE and s not in other}
     return formats | {".npy": "npy"}
 
 
@@ -167,7 +168,7 @@ def to_tensor(array: Array) -> Tensor:
     """(*S, C) as float32 (C, *S) in [0, 1], copied."""
     import torch
 
-    if array.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+    if array.dtype.kind != "f" and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise DataError(f"an image must be uint8, uint16 or floating point in [0, 1]; given {array.dtype}")
     scale = np.float32(np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1)
     return torch.from_numpy(np.moveaxis(array, -1, 0).astype(np.float32, order="C") / scale)

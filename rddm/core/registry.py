@@ -127,8 +127,9 @@ def _load(base: type[C], entry: Entry) -> type[C]:
         raise RegistryError(f"{entry} lacks {', '.join(missing)}, {must}")
     declared = found.model_fields["name"].default
     if declared != entry.name:
+        given = f"declares the name {declared!r}" if isinstance(declared, str) else "declares no name"
         raise RegistryError(
-            f'{entry} declares the name {declared!r}; write name: Literal["{entry.name}"] = "{entry.name}"'
+            f'{entry} {given}; write name: Literal["{entry.name}"] = "{entry.name}"'
             f" in the class, {line_of_class(found)}, or rename the entry point"
         )
     return found

@@ -317,6 +317,19 @@ def test_a_flat_lead_has_an_improvement_though_its_snr_is_none():
     assert found["snr"] == -np.inf
 
 
+def test_an_exact_output_of_an_exact_input_is_no_improvement():
+    x = torch.rand(2, 50, generator=seeded(0))
+    noisy = torch.stack([x[0], x[1] + 0.1])
+    found = SNRImprovement().measure(torch.stack([x[0], x[1] + 0.01]), x, {"input": noisy})
+    assert found["snr_improvement"] == pytest.approx(10, abs=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("mains-60", 100), ("mains-60", 120), ("mains-50", 100)])
+def test_mains_that_the_rate_cannot_hold_are_refused(kind, rate):
+    with pytest.raises(ValueError, match=rf"{kind} needs a rate above {2 * int(kind[-2:])}"):
+        EcgNoise(kinds=(kind,), rate=rate)
+
+
 def test_gains_that_are_equal_are_refused_for_their_examples_would_have_one_name():
     with pytest.raises(ValueError, match="must differ"):
         Ecg(gains=(1, 0.5, 1))

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 import rddm
-from rddm import OutputError, SpecError
+from rddm import DataError, OutputError, SpecError
 from rddm.plugin import Path as Tables
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "quick.yaml"
@@ -241,3 +241,14 @@ def test_the_lead_over_a_method_is_the_mean_difference_of_snr_with_its_interval(
     assert found.windows == 9
     assert lead(windows[:1], "FIR").interval is None
     assert lead([Window("a", clean, {"rddm": clean + 0.2, "FIR": clean + 0.1}, {})], "FIR").windows == 0
+
+
+def test_a_model_of_all_leads_refuses_a_record_that_lacks_the_samples_of_one(tmp_path):
+    signals = np.stack([np.sin(np.arange(1000) / 20), np.full(1000, np.nan)], axis=1)
+    write(tmp_path, "half", RATE, signals, ["mV"] * 2, ["I", "II"])
+    source = {"name": "ecg", "window": 1}
+    task = {"name": "paired", "ndim": 1, "channels": 2, "train": source, "eval": source, "degradation": "ecg-noise"}
+    both = rddm.build({"task": task, "backbone": {"name": "nafnet", "ndim": 1, "width": 4}, "training": {"crop": 64}})
+    with pytest.raises(DataError, match="lead II holds no sample"):
+        denoise(both, tmp_path / "half", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

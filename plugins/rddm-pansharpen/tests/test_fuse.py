@@ -122,8 +122,11 @@ def test_what_cannot_be_fused_is_refused(trainer: Any, scene: Make, counts: Coun
         fuse(trainer, write("bright.tif", counts(0, 48, 40, 4) * np.uint16(4), 8.0), pan, out)
     with pytest.raises(DataError, match="for ratio=4"):
         fuse(trainer, ms, ms, out)
+    for own in (ms, pan):
+        with pytest.raises(OutputError, match="one of the images that are fused"):
+            fuse(trainer, ms, pan, own, overwrite=True)
     with pytest.raises(OutputError, match="add --overwrite"):
-        fuse(trainer, ms, pan, pan)
+        fuse(trainer, ms, pan, write("there.tif", counts(0, 48, 40, 4), 8.0))
     other = rddm.build({"task": {"name": "paired", "train": "a", "eval": "b", "degradation": "rain"}})
     with pytest.raises(SpecError, match="source of the name pansharpen"):
         source_of(other)

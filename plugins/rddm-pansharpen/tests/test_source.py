@@ -109,6 +109,12 @@ def test_tiles_whose_pan_has_no_data_are_left_out(
     assert min(tiles.names) == f"a-{tile * 3:05d}-00000"
 
 
+@pytest.mark.parametrize("gains", [(0.3, 0.3, 0.3), (0.3,) * 5])
+def test_there_are_as_many_gains_as_bands(gains: tuple[float, ...], scene: Make) -> None:
+    with pytest.raises(DataError, match="one for each of 4 bands"):
+        Pansharpen(path=scene(), mtf=gains).open()
+
+
 def test_zero_and_peak_are_the_ends_of_the_range(counts: Counts, scene: Make) -> None:
     record = Pansharpen(path=scene(), zero=-2047, peak=4 * 2047).open()[0]
     assert np.allclose(record["target"], (counts(1, 48, 40, 4) / 2047 + 1) / 5, atol=1e-6)

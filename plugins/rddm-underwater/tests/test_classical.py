@@ -20,7 +20,9 @@ def test_a_cast_goes_and_contrast_comes_back() -> None:
     assert contrast[1] > contrast[0] * 1.5
 
 
-def test_a_folder_is_enhanced_file_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_enhanced_file_by_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "in" / "deep").mkdir(parents=True)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (33, 40, 3), dtype=np.uint8))
     picture.save(tmp_path / "in" / "deep" / "fish.jpg")
@@ -28,3 +30,10 @@ def test_a_folder_is_enhanced_file_by_file(tmp_path: Path, monkeypatch: pytest.M
     main()
     with Image.open(tmp_path / "out" / "deep" / "fish.png") as found:
         assert found.size == picture.size
+    made = (tmp_path / "out" / "deep" / "fish.png").read_bytes()
+    for problem in ("is there already, and not replaced", "have the same name"):
+        with pytest.raises(SystemExit):
+            main()
+        assert problem in capsys.readouterr().err
+        picture.save(tmp_path / "in" / "deep" / "fish.bmp")
+    assert (tmp_path / "out" / "deep" / "fish.png").read_bytes() == made

@@ -62,8 +62,12 @@ class SetMetric(Metric):
         """
 
 
+#: Keys of an evaluation that are no figures; nor may a key begin with "input_", as those of the untouched input do.
+RESERVED = ("images", "ci", "undefined", "per_image", "missing", "errors", "step", "path_dependence")
+
+
 def check_metrics(metrics: Sequence[Metric], *, targets: bool) -> None:
-    """Refuse metrics that give a figure twice, and those of single targets where none is known.
+    """Refuse metrics that give a figure twice or under a key that is taken, and those of targets where none is known.
 
     Raises:
         SpecError: naming the metrics.
@@ -71,6 +75,8 @@ def check_metrics(metrics: Sequence[Metric], *, targets: bool) -> None:
     keys: dict[str, Metric] = {}
     for metric in metrics:
         for key in metric.keys:
+            if key in RESERVED or key.startswith("input_"):
+                raise SpecError("metrics", [((), f"{metric.name!r} gives {key!r}, which is no figure's; rename it")])
             if key in keys:
                 both = f"{keys[key].name!r} and {metric.name!r} both give {key!r}"
                 raise SpecError("metrics", [((), f"{both}; take one of them")])

@@ -54,7 +54,7 @@ def plan(
         DataError: an input or an extra is missing, all of those are named; or a folder is without images.
         OutputError: `out` is not empty and neither `overwrite` nor `resume` is set, or both are; two inputs would
             become one file, as those do whose names differ in case only on a disk that ignores it; or a result
-            would replace its own input.
+            would replace an input.
     """
     names: dict[tuple[Path, Path], str] = {}  # of each source and result, without suffix: what extras are found by
     taken = [out, *(given for given in (extras or {}).values() if isinstance(given, Path))]
@@ -71,11 +71,12 @@ def plan(
         else:
             raise DataError(f"{given} is neither a file nor a folder (working directory: {Path.cwd()})")
     sources: dict[Path, Path] = {}
+    originals = {source.resolve() for source, _ in names}
     for source, result in names:
         if result in sources:
             raise OutputError(f"{source} and {sources[result]} would both become {result}; restore them apart")
-        if result.resolve() == source.resolve():
-            raise OutputError(f"{result} would replace its own input; choose another --out")
+        if result.resolve() in originals:
+            raise OutputError(f"{result}, the result of {source}, would replace an input; choose another --out")
         sources[result] = source
     alike: dict[str, Path] = {}
     for result in sources:

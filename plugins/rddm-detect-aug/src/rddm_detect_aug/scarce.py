@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 import rddm
 from rddm import Trainer
-from rddm.plugin import Array, Task, images
+from rddm.plugin import Array, DataError, Task, images
 from rddm_detect_aug.auc import wins
 from rddm_detect_aug.detector import trained
 from rddm_detect_aug.examples import Images, examples, label_of, pictures_as
@@ -45,6 +45,8 @@ def outcomes(
     train = examples(task, task.train_records(), DRAWS)
     test = examples(task, task.eval_records(), draws)
     positives = np.flatnonzero(train.positives)
+    if max(real) > len(positives):
+        raise DataError(f"there are {len(positives)} images of {label!r} to choose from; given --real {max(real)}")
     for count in real:
         for seed in range(seeds):
             chosen = np.sort(np.random.default_rng(seed).permutation(positives)[:count])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rddm import OutputError, Trainer
+from rddm import DataError, OutputError, Trainer
 from rddm.plugin import Array, Task
 from rddm_ecg.compare import scale
 from rddm_ecg.units import resampled, to_mv, to_unit
@@ -31,7 +31,7 @@ def denoise(trainer: Trainer, file: Path, out: Path, *, leads: tuple[str, ...] =
         options: for `restore`: steps, sampler and so on.
 
     Raises:
-        DataError: the record cannot be read, or lacks a lead.
+        DataError: the record cannot be read, or lacks a lead, or all samples of one that is restored with others.
         OutputError: the record is in `out` already, or cannot be written.
         ShapeError: a model of several channels gets another number of leads.
     """
@@ -42,13 +42,16 @@ def denoise(trainer: Trainer, file: Path, out: Path, *, leads: tuple[str, ...] =
         raise OutputError(f"{out / file.name} is there already; choose another folder for --out")
     mv = millivolts(file, places)
     groups = [[n] for n in range(len(places))] if trainer[Task].channels == 1 else [list(range(len(places)))]
+    empty = np.atleast_1d(np.isnan(mv).all(axis=0))
+    if lost := [head.sig_name[places[n]] for group in groups if len(group) > 1 for n in group if empty[n]]:
+        raise DataError(f"lead {lost[0]} holds no sample, and the model needs all of its leads; name others by --lead")
     for group in groups:
-        if np.isnan(mv[:, group]).all(axis=0).any():
-            continue  # a lead that was not recorded at all
-        mv[:, group] = _denoised(trainer, mv[:, group], head.fs, **options)
+        if not empty[group].any():  # else a lead that was not recorded
+            mv[:, group] = _denoised(trainer, mv[:, group], head.fs, **options)
     signals = samples(file)
     signals[:, places] = mv / [UNITS[head.units[place].lower()] for place in places]
-    head_of_copy = {"comments": [*head.comments, "denoised by rddm-ecg"], "base_time": head.base_time}
+    said = [] if empty.all() else ["denoised by rddm-ecg"]
+    head_of_copy = {"comments": [*head.comments, *said], "base_time": head.base_time}
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as cause:

@@ -37,9 +37,11 @@ def fuse(trainer: Any, ms: Path, pan: Path, out: Path, *, overwrite: bool = Fals
 
     Raises:
         DataError: the files do not fit each other or the model, or have values beyond zero .. peak.
-        OutputError: `out` cannot be written, or is there and `overwrite` is not set.
+        OutputError: `out` cannot be written, is `ms` or `pan`, or is there and `overwrite` is not set.
     """
     source = source_of(trainer)
+    if out.resolve() in (ms.resolve(), pan.resolve()):
+        raise OutputError(f"{out} is one of the images that are fused; choose another name")
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists; add --overwrite, or choose another name")
     fitting(ms, pan, source.ratio)

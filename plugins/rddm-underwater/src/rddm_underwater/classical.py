@@ -13,7 +13,7 @@ from kornia.color import lab_to_rgb, rgb_to_lab
 from skimage.exposure import equalize_adapthist
 from torch import Tensor
 
-from rddm.plugin import images
+from rddm.plugin import OutputError, RddmError, by_name, images
 from rddm_underwater.colour import compensated
 
 
@@ -31,11 +31,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="images of any format that rddm reads")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     given = parser.parse_args()
-    for path in images.find(given.folder):
-        image = images.to_tensor(images.as_channels(images.read(path), 3))
-        result = given.out / path.relative_to(given.folder).with_suffix(".png")
-        result.parent.mkdir(parents=True, exist_ok=True)
-        images.write(result, images.to_array(enhanced(image)))
+    try:
+        files = by_name(given.folder)
+        results = {given.out / f"{name}.png": path for name, path in files.items()}
+        if there := [result for result in results if result.exists()]:
+            raise OutputError(f"{there[0]} is there already, and not replaced; choose another --out")
+        for result, path in results.items():
+            image = images.to_tensor(images.as_channels(images.read(path), 3))
+            images.write(result, images.to_array(enhanced(image)))
+    except RddmError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

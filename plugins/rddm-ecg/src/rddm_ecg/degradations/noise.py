@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Generator, Tensor
 
 from rddm.plugin import Degradation
@@ -46,6 +46,13 @@ class EcgNoise(Degradation):
         if len(set(kinds)) < len(kinds):
             raise ValueError("name each kind once")
         return kinds
+
+    @model_validator(mode="after")
+    def _audible(self) -> Self:
+        for kind in self.kinds:
+            if kind.startswith("mains-") and self.rate <= (least := 2 * int(kind[-2:])):
+                raise ValueError(f"{kind} needs a rate above {least}; given {self.rate:g}")
+        return self
 
     def __call__(self, clean: Tensor, generator: Generator) -> Tensor:
         noises = [KINDS[kind](tuple(clean.shape), self.rate, generator) for kind in self.kinds]

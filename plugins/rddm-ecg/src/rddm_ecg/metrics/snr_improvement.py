@@ -34,7 +34,8 @@ class SNRImprovement(ImageMetric):
         noisy = extras["input"].cpu().double().flatten(1)
 
         def gain(y: Tensor, x: Tensor) -> Tensor:
-            return 10 * torch.log10((to_mv(noisy, (0, 1)) - x).square().sum(-1) / (y - x).square().sum(-1))
+            before, after = ((one - x).square().sum(-1) for one in (to_mv(noisy, (0, 1)), y))
+            return torch.where(before == after, 0.0, 10 * torch.log10(before / after))  # both may be exact
 
         return {"snr_improvement": mean_over_leads(output, target, (0, 1), gain), "snr": snr}
 

@@ -62,10 +62,12 @@ class Pansharpen(Source):
         """The tiles, unread."""
         scenes = self._scenes()
         for scene in scenes:
+            have = len(self.bands or range(header(scene.ms).bands))
+            if isinstance(self.mtf, tuple) and len(self.mtf) != have:
+                raise DataError(f"mtf={list(self.mtf)} must be one number, or one for each of {have} bands")
             if isinstance(scene.pan, Path):
                 fitting(scene.ms, scene.pan, self.ratio)
                 continue
-            have = len(self.bands or range(header(scene.ms).bands))
             if len(scene.pan) != have or not sum(scene.pan):
                 raise DataError(f"pan={list(scene.pan)} must be {have} weights, one for each band, not all of them 0")
             if self.resolution == "full":
