@@ -36,7 +36,7 @@ LAYERS = [
     ["core.systems.fit"],
     ["core.trainer"],
     ["demo"],
-    ["testing._property"],
+    ["testing._property", "testing._worker"],
     ["testing.strategies"],
     ["testing._laws", "testing._gaussian", "testing._every"],
     ["testing._schedules", "testing._samplers", "testing._solvers", "testing._backbones"],

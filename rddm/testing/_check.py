@@ -32,12 +32,12 @@ def contract(kind: str) -> tuple[Property, ...]:
     return tuple(one for one in PROPERTIES if one.kind == "") + tuple(one for one in PROPERTIES if one.kind == kind)
 
 
-def check(component: Component, *, leave_out: Collection[str] = (), **options: Any) -> tuple[Property, ...]:
+def check(component: Component, *, leave_out: str | Collection[str] = (), **options: Any) -> tuple[Property, ...]:
     """Test every property of the component's kind, and give those that were tested.
 
     Args:
         component: an instance, as small as it can be made, for speed.
-        leave_out: names of properties that are not meant to hold, as a failure names them.
+        leave_out: names of properties that are not meant to hold, or one name, as a failure names them.
         options: of the properties, such as examples=100, order=2 for solvers, record=... for tasks; `contract(kind)`
             lists them with their defaults. Each goes to every property that has an option of that name.
 
@@ -53,6 +53,7 @@ def check(component: Component, *, leave_out: Collection[str] = (), **options: A
     if unknown := [key for key in options if key not in known]:
         raise TypeError(f"no property of a {component.kind} has the option {unknown[0]!r}{suggest(unknown[0], known)}")
     names = {one.name for one in properties}
+    leave_out = (leave_out,) if isinstance(leave_out, str) else leave_out
     if unknown := [name for name in leave_out if name not in names]:
         raise TypeError(f"no property of a {component.kind} is called {unknown[0]!r}{suggest(unknown[0], names)}")
     chosen = tuple(one for one in properties if one.name not in leave_out)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,17 @@ from torch import Tensor
 
 from rddm.core.errors import DataError
 from rddm.core.images import to_tensor
-from rddm.core.kinds import Degradation, Mask, Records, Source
+from rddm.core.kinds import Degradation, Mask, Source
 from rddm.testing._every import pickled_of
-from rddm.testing._property import cases, holds, own_randomness, require, seeded, without_global_randomness
+from rddm.testing._property import (
+    cases,
+    holds,
+    own_randomness,
+    readable,
+    require,
+    seeded,
+    without_global_randomness,
+)
 from rddm.testing.strategies import images, seeds
 
 AWKWARD = {  # (C, *S)
@@ -24,22 +32,6 @@ AWKWARD = {  # (C, *S)
     2: ((1, 1, 1), (3, 1, 1), (5, 1, 33), (2, 47, 1)),
     3: ((1, 1, 1, 1), (2, 1, 5, 9)),
 }
-
-
-def _readable(records: Records, limit: int) -> list[tuple[int, dict[str, Any]]]:
-    """The first `limit` records that can be read, with their numbers; at least one of all must be."""
-    found: list[tuple[int, dict[str, Any]]] = []
-    problem: DataError | None = None
-    for n in range(len(records)):
-        if len(found) == limit:
-            break
-        try:
-            record = records[n]
-            found.append((n, {role: record[role] for role in record}))
-        except DataError as error:
-            problem = problem or error
-    require(found, f"none of {len(records)} records can be read; the first: {problem}")
-    return found
 
 
 @holds("source", "open() must return rddm.plugin.Records: a sequence with names, roles and sizes().")
@@ -66,7 +58,7 @@ def records_hold_what_roles_and_sizes_say(source: Source, *, limit: int = 8) -> 
     records = source.open()
     sizes = list(records.sizes())
     require(len(sizes) == len(records), f"sizes() has {len(sizes)} entries for {len(records)} examples")
-    for n, record in _readable(records, limit):
+    for n, record in readable(records, limit):
         require(
             set(record) == set(records.roles), f"record {n} has {sorted(record)}, and roles is {sorted(records.roles)}"
         )
@@ -87,7 +79,7 @@ def records_hold_what_roles_and_sizes_say(source: Source, *, limit: int = 8) -> 
 def labels_name_the_planes_of_the_label(source: Source) -> None:
     """labels has a different text for every channel of the role "label", and none where there is no such role."""
     records = source.open()
-    planes = _readable(records, 1)[0][1]["label"].shape[-1] if "label" in records.roles else 0
+    planes = readable(records, 1)[0][1]["label"].shape[-1] if "label" in records.roles else 0
     labels = source.labels
     good = len(labels) == planes == len(set(labels)) and all(isinstance(label, str) for label in labels)
     require(good, f"labels is {labels!r}, and there are {planes} planes of them")
@@ -97,7 +89,7 @@ def labels_name_the_planes_of_the_label(source: Source) -> None:
 def records_are_a_sequence(source: Source) -> None:
     """Records are read by number, by negative number and by slice, always the same; beyond the end is an IndexError."""
     records = source.open()
-    n, first = _readable(records, 1)[0]
+    n, first = readable(records, 1)[0]
     first, again = ({role: np.array(one[role]) for role in one} for one in (first, records[n - len(records)]))
     require(all(np.array_equal(first[role], again[role]) for role in first), f"record {n} differs from {n} - len")
     few = records[n : n + 1]
@@ -118,7 +110,7 @@ def records_reach_worker_processes(source: Source) -> None:
     records = source.open()
     copy = pickle.loads(pickled_of(records))
     require(list(copy.names) == list(records.names), "the copy has other names")
-    n, one = _readable(records, 1)[0]
+    n, one = readable(records, 1)[0]
     other = copy[n]
     require(all(np.array_equal(one[role], other[role]) for role in one), f"record {n} of the copy differs")
 
@@ -203,16 +195,23 @@ def the_memory_layout_makes_no_difference(degradation: Degradation, *, examples:
 
 @holds("degradation", "Return a new tensor: not clean itself, nor a view of it, and change nothing in place.")
 def the_clean_image_is_left_as_it_was(degradation: Degradation, *, examples: int = 20, ndim: int = 2) -> None:
-    """The clean image is not changed, and shares no memory with the result."""
+    """Neither the call nor example changes the clean image, or gives what shares its memory."""
 
     @cases(examples)
     @given(images(ndim=ndim), seeds)
     def each(clean: Tensor, seed: int) -> None:
-        before = clean.clone()
-        bad = degradation(clean, seeded(seed))
-        require(torch.equal(clean, before), "clean is changed in place")
-        bad.fill_(0.123)
-        require(torch.equal(clean, before), "the result shares the memory of clean")
+        ways: dict[str, Callable[[Tensor], Mapping[str, Tensor]]] = {
+            "the call": lambda image: {"input": degradation(image, seeded(seed))},
+            "example": lambda image: degradation.example(image, seeded(seed)),
+        }
+        for way, spoil in ways.items():
+            mine = clean.clone()
+            found = spoil(mine)
+            require(torch.equal(mine, clean), f"clean is changed in place by {way}")
+            before = {role: part.clone() for role, part in found.items()}
+            mine.add_(1)
+            for role, part in found.items():
+                require(torch.equal(part, before[role]), f"the {role!r} that {way} gives shares the memory of clean")
 
     each()
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import multiprocessing
 import pickle
-import sys
 import tempfile
 import warnings
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +17,7 @@ from rddm.core.component import Component
 from rddm.core.errors import RegistryError, SpecError
 from rddm.core.spec import read_table
 from rddm.testing._property import Found, holds, require
+from rddm.testing._worker import Ended, dumped_elsewhere
 
 
 def base_of(kind: str) -> Any:
@@ -114,7 +110,14 @@ def it_reaches_worker_processes(part: Component) -> None:
     pickled = pickled_of(part)
     copy = pickle.loads(pickled)
     require(copy == part, f"{part!r} became {copy!r}")
-    there = _worker().submit(_dumped, pickled, list(sys.path)).result(timeout=120)
+    module = type(part).__module__
+    require(
+        module != "__main__", "its class is defined in the program that was started, which no other process imports"
+    )
+    try:
+        there = dumped_elsewhere(pickled)
+    except Ended as error:
+        raise Found(f"a process that was started afresh, and read it, {error}") from error
     require(there == part.model_dump(mode="json"), f"in a process that is started afresh it became {there}")
 
 
@@ -124,16 +127,3 @@ def pickled_of(part: object) -> bytes:
         return pickle.dumps(part)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise Found(f"it cannot be pickled: {error}") from error
-
-
-@cache
-def _worker() -> ProcessPoolExecutor:
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-    atexit.register(pool.shutdown)
-    return pool
-
-
-def _dumped(pickled: bytes, path: list[str]) -> dict[str, Any]:
-    sys.path[:] = path
-    part: Component = pickle.loads(pickled)
-    return part.model_dump(mode="json")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rddm.core.kinds import ImageMetric, Metric, SetMetric
+from rddm.core.kinds.metric import RESERVED
 from rddm.core.metrics import worth
 from rddm.testing._property import holds, own_randomness, require, seeded, without_global_randomness
 
@@ -55,11 +56,15 @@ def _figures(
     " is better.",
 )
 def keys_name_the_figures(metric: Metric) -> None:
-    """It is an ImageMetric or a SetMetric, keys are different, non-empty texts, and better is "higher" or "lower"."""
+    """It is an ImageMetric or a SetMetric, keys are different texts, none taken, and better is "higher" or "lower"."""
     one = isinstance(metric, ImageMetric) != isinstance(metric, SetMetric)
     require(one, f"it derives from {[base.__name__ for base in type(metric).__mro__[1:3]]}")
     good = isinstance(metric.keys, tuple) and all(isinstance(key, str) and key for key in metric.keys)
     require(good and len(set(metric.keys)) == len(metric.keys) > 0, f"keys is {metric.keys!r}")
+    taken = [key for key in metric.keys if key in RESERVED or key.startswith("input_")]
+    require(
+        not taken, f"{taken} are no names for figures: an evaluation has {', '.join(RESERVED)} and input_... itself"
+    )
     require(metric.better in ("higher", "lower"), f"better is {metric.better!r}")
 
 
@@ -98,9 +103,10 @@ def more_noise_is_worse(
     count: int = 6,
     extras: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """The main figure is best where outputs are the targets, and gets worse as noise of 0.02, 0.1 and 0.3 is added.
+    """The main figure never improves from outputs that are the targets to noise of 0.02, 0.1 and 0.3, and ends worse.
 
-    A metric without `reference` is free to say otherwise.
+    So a figure that counts what is beyond a threshold may begin with equal ones. A metric without `reference` is free
+    to say otherwise.
     """
     if not metric.reference:
         return
@@ -109,7 +115,7 @@ def more_noise_is_worse(
     found = [_figures(metric, outputs, clean, extras or {}) for outputs in series]
     worths = [worth(metric, figures) for figures in found]
     values = [figures.get(metric.keys[0]) for figures in found]
-    falls = all(a > b for a, b in pairwise(worths))
+    falls = all(a >= b for a, b in pairwise(worths)) and worths[0] > worths[-1]
     require(falls, f"{metric.keys[0]} is {values} for noise of 0, {NOISES}, and better is {metric.better!r}")
 
 

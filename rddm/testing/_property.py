@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
+from rddm.core.errors import DataError
+from rddm.core.kinds import Records
+
 F = TypeVar("F", bound=Callable[..., None])
 
 
@@ -64,9 +67,10 @@ def near(found: torch.Tensor, want: torch.Tensor, what: str, atol: float = 1e-8,
 
 
 def cases(count: int) -> settings:
-    """Settings of hypothesis for properties: always the same cases, no deadline, no database on disk."""
+    """Settings of hypothesis for properties: always the same cases, one failure, no deadline, no database on disk."""
     return settings(
         max_examples=count,
+        report_multiple_bugs=False,  # several come as a group, without their lines and cases
         derandomize=True,
         deadline=None,
         database=None,
@@ -78,6 +82,22 @@ def cases(count: int) -> settings:
 def seeded(seed: int) -> torch.Generator:
     """A generator on the CPU."""
     return torch.Generator().manual_seed(seed)
+
+
+def readable(records: Records, limit: int, what: str = "records") -> list[tuple[int, dict[str, Any]]]:
+    """The first `limit` records that can be read, with their numbers; at least one of all must be."""
+    found: list[tuple[int, dict[str, Any]]] = []
+    problem: DataError | None = None
+    for n in range(len(records)):
+        if len(found) == limit:
+            break
+        try:
+            record = records[n]
+            found.append((n, {role: record[role] for role in record}))
+        except DataError as error:
+            problem = problem or error
+    require(found, f"none of {len(records)} {what} can be read; the first: {problem}")
+    return found
 
 
 @contextmanager
@@ -99,9 +119,9 @@ def own_randomness(seed: int = 0) -> Iterator[None]:
 def without_global_randomness(what: str) -> Iterator[None]:
     """Fail if the block moves a global random state."""
 
-    def states() -> tuple[bytes, bytes, object]:
-        numpy: Any = np.random.get_state()  # noqa: NPY002
-        return torch.get_rng_state().numpy().tobytes(), numpy[1].tobytes(), random.getstate()
+    def states() -> tuple[object, object, object]:
+        _, keys, *place = np.random.get_state(legacy=True)  # noqa: NPY002
+        return torch.get_rng_state().numpy().tobytes(), (np.asarray(keys).tobytes(), *place), random.getstate()
 
     before = states()
     yield

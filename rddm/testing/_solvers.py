@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -16,7 +16,7 @@ from rddm.core.named import resolve
 from rddm.core.process import Node, Path, Prediction, forward
 from rddm.testing import _laws as laws
 from rddm.testing._gaussian import Gaussian
-from rddm.testing._property import cases, holds, near, require
+from rddm.testing._property import Found, cases, holds, near, require
 from rddm.testing.strategies import components, etas, predictions, seeds, times, truth
 
 Predict = Callable[[Tensor, Node], Prediction]
@@ -140,6 +140,63 @@ def eta_outside_0_to_1_is_refused(solver: Solver) -> None:
         except SpecError:
             continue
         require(False, f"eta = {eta} is taken without a word")
+
+
+def hill(T: int) -> Path:
+    """A bridge, whose noise rises and falls again."""
+    share = torch.linspace(0, 1, T + 1, dtype=torch.float64)
+    return Path(1 - share, share, (share * (1 - share)).sqrt(), F=1 - share)
+
+
+def leftovers(solver: Solver, path: Path, nodes: Sequence[int], eta: float, seed: int) -> list[float]:
+    """The noise that true predictions leave in the states at all but the first of the nodes, as standard deviations."""
+    known, found = truth(7, (2, 3, 64, 64)), []
+    x_in, draw = known.x0 + known.res, laws.drawing(known.x0, seed)
+    x, memory = forward(known.x0, x_in, known.eps, path[nodes[0]]), None
+    for now, to in pairwise(nodes):
+        x, _, memory = solver.step(x, path[now], path[to], teller(path, known), draw, eta, memory)
+        left = x - forward(known.x0, x_in, torch.zeros_like(x), path[to])
+        found.append(left.square().mean().sqrt().item())
+    return found
+
+
+WALKS = ((power(20), (20, 13, 5)), (hill(20), (18, 11, 4)))
+
+
+@holds(
+    "solver",
+    "Multiply what draw gives by sigma, and what is kept of the predicted noise by sqrt(C_s^2 - sigma^2), as"
+    " rddm.plugin.reverse_step does; a deterministic solver raises SpecError for eta > 0.",
+)
+def eta_above_0_is_drawn_or_refused(solver: Solver) -> None:
+    """An eta above 0 is a SpecError, or some noise is drawn, and then states hold no more than the path at its most."""
+    for eta in (0.5, 1.0):
+        try:
+            found = [[leftovers(solver, *walk, eta, seed) for walk in WALKS] for seed in (0, 1)]
+        except SpecError:
+            continue
+        except Exception as error:
+            raise Found(f"eta = {eta} raises {type(error).__name__}, no SpecError: {error}") from error
+        require(found[0] != found[1], f"eta = {eta} is taken, and what draw gives makes no difference")
+        for (path, nodes), left in zip(WALKS, found[0], strict=True):
+            most = path.C[[*nodes]].max().item()
+            given = f"at eta = {eta}, over {[*nodes]}, the noise of the states has the standard deviations {left}"
+            require(max(left) < 1.03 * most, f"{given}, and the path's is {most:.4g} at most")
+
+
+@holds(
+    "solver",
+    "The weights of the predicted noise and of what draw gives must be C of the time ahead together, the root of the"
+    " sum of their squares; a solver with other marginals by intention leaves this out.",
+)
+def states_hold_the_noise_of_the_path(solver: Solver) -> None:
+    """With true predictions, the noise in a state has the standard deviation C of its time, at any eta it takes."""
+    for eta in (0.0, 0.5, 1.0) if laws.takes_eta(solver) else (0.0,):
+        for path, nodes in WALKS:
+            for to, left in zip(nodes[1:], leftovers(solver, path, nodes, eta, 0), strict=True):
+                want = path.C[to].item()
+                given = f"at eta = {eta}, over {[*nodes]}, it is {left:.4g} at t = {to}, and C is {want:.4g}"
+                require(abs(left / want - 1) < 0.03, given)
 
 
 @holds("solver", "Call predict(x, now) at least once a step; each call costs one evaluation of the network.")

@@ -13,7 +13,7 @@ from rddm.core.errors import RddmError
 from rddm.core.kinds import Metric, Record, Sampler, Schedule, SetMetric, Task
 from rddm.core.named import resolve
 from rddm.core.systems.check import check as can_be_sampled
-from rddm.testing._property import holds, near, require, seeded, without_global_randomness
+from rddm.testing._property import holds, near, readable, require, seeded, without_global_randomness
 
 CROPS = {1: (40,), 2: (24, 24), 3: (8, 8, 8)}
 SIZES = {1: (61,), 2: (33, 40), 3: (9, 10, 12)}
@@ -84,7 +84,7 @@ def a_whole_example_has_the_size_of_its_record(task: Task, *, record: Record | N
 
 @holds("task", "condition must give as many channels as conditions says; None exactly where that is 0.")
 def the_condition_has_the_channels_that_conditions_says(task: Task, *, record: Record | None = None) -> None:
-    """condition gives (B, conditions, *S) in [-1, 1], item by item, or None where conditions is 0."""
+    """condition gives (B, conditions, *S) in [-1, 1], typed like x_in, item by item, or None where conditions is 0."""
     _, given, crop = _examples(task, record)[0]
     examples = [task.example(given, crop, seeded(seed)) for seed in (0, 1, 2)]
     x_in = torch.stack([one["input"] for one in examples]) * 2 - 1
@@ -100,6 +100,7 @@ def the_condition_has_the_channels_that_conditions_says(task: Task, *, record: R
         return
     want = (3, task.conditions, *x_in.shape[2:])
     require(found.shape == want, f"it is {tuple(found.shape)}, not {want}")
+    require(found.dtype == x_in.dtype, f"it is of {found.dtype}, and x_in of {x_in.dtype}")
     ends = f"{float(found.min()):.4g} .. {float(found.max()):.4g}"
     require(found.min() >= -1 and found.max() <= 1, f"it spans {ends}, and a network sees [-1, 1]")
     for n in range(3):
@@ -165,14 +166,15 @@ def a_model_for_it_can_be_sampled(task: Task) -> None:
     "task", "train_records and eval_records must give rddm.plugin.Records with what example reads, or raise DataError."
 )
 def its_records_make_examples(task: Task, *, data: bool = False) -> None:
-    """With `data`, the first training and the first evaluation record make an example; else this is left out."""
+    """With `data`, the first record that can be read, of either kind, makes an example; else this is left out."""
     if not data:
         return
     for way in ("train_records", "eval_records"):
         records = getattr(task, way)()
         require(len(records) > 0, f"{way} gives none")
+        n, record = readable(records, 1, way)[0]
         try:
-            found = task.example(records[0], None, seeded(0))
+            found = task.example(record, None, seeded(0))
         except RddmError as error:
-            require(False, f"the first of {way}: {error}")
-        require(set(_roles(task)) <= set(found), f"the first of {way} makes {sorted(found)}")
+            require(False, f"number {n} of {way}: {error}")
+        require(set(_roles(task)) <= set(found), f"number {n} of {way} makes {sorted(found)}")
