@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from planted import (
     MASKED,
+    PAIR,
     ROWS,
     Conv,
+    Lethal,
     Rows,
+    at,
     broken,
     first,
+    measuring,
     network,
+    noise,
+    path_with,
     source,
     stepping,
 )
+from torch import nn
 
 from rddm.core.component import Component
 from rddm.core.draws import draw
@@ -32,6 +42,10 @@ from rddm.grids.uniform import Uniform
 from rddm.metrics.psnr import PSNR
 from rddm.metrics.swd import SWD
 from rddm.samplers.sm_res import SMRes
+from rddm.schedules.power import Power
+from rddm.solvers.kappa import Kappa
+from rddm.tasks.inpainting import Inpainting
+from rddm.tasks.paired import Paired
 from rddm.testing import ContractError, check, contract
 
 
@@ -100,6 +114,79 @@ def all_kept(x, now, to, predict, draw, eta, memory):
     found, kept = predict(x, now), 1.0 if to.t > 0 else 0.0
     inputs = found.x0 + found.res
     return kept * x + (to.A - kept * now.A) * found.x0 + (to.B - kept * now.B) * inputs, found, None
+
+
+def at_eta(change: Callable[..., torch.Tensor]) -> Component:
+    """The first-order solver, with its state changed, by draw and C, in steps at eta > 0 that do not end at 0."""
+
+    def how(x, now, to, predict, draw, eta, memory):
+        state, *rest = first(x, now, to, predict, draw, eta, memory)
+        return change(state, draw, to.C) if eta > 0 and to.t > 0 else state, *rest
+
+    return stepping(how)
+
+
+def deterministic(error: Exception) -> Component:
+    """A solver that refuses eta > 0 by this error."""
+
+    def how(x, now, to, predict, draw, eta, memory):
+        if eta > 0:
+            raise error
+        return first(x, now, to, predict, draw, eta, memory)
+
+    return stepping(how)
+
+
+def showing(extra: Callable[[torch.Tensor], torch.Tensor]) -> Component:
+    """A degradation with a mask, made of the clean image."""
+    return broken(
+        Noise,
+        __annotations__={"extras": ClassVar[dict[str, int]]},
+        extras={"mask": 1},
+        example=lambda self, clean, generator: {"input": self(clean, generator), "mask": extra(clean)},
+    )
+
+
+def by_numpy(self, record, crop, generator):
+    found = Paired.example(self, record, crop, generator)
+    np.random.rand(3)  # noqa: NPY002
+    return found
+
+
+def after_a_draw() -> Component:
+    np.random.seed(0)  # noqa: NPY002
+    np.random.rand()  # noqa: NPY002
+    return broken(Paired, PAIR, example=by_numpy)
+
+
+def off_by(limit: float) -> Callable[[torch.Tensor, torch.Tensor], float]:
+    return lambda output, target: ((output - target).abs() > limit).double().mean().item()
+
+
+def keyed(*keys: str) -> Component:
+    return broken(PSNR, keys=property(lambda self: keys))
+
+
+def spotty_task(*rows: Any) -> Component:
+    records = Spotty(rows)
+    return broken(Inpainting, PAIR, train_records=lambda self: records, eval_records=lambda self: records)
+
+
+def sine(self) -> Path:
+    rise = torch.linspace(0, 1, 21, dtype=torch.float64)
+    return Path.dual(rise, torch.sin(torch.pi * (1 - rise / 2)))
+
+
+def with_dropout(self, i, o, times):
+    nn.Module.__init__(self)
+    self.time, self.drop = nn.Linear(times, 128), nn.Dropout2d(0.5)
+    self.ends, self.mid = nn.ModuleList((nn.Conv2d(i, 128, 3, padding=1), nn.Conv2d(128, o, 1))), nn.Conv2d(128, 128, 3)
+
+
+def dropping_channels(self, x, time):
+    x = self.ends[0](x) + self.time((time / 100).sin())[:, :, None, None]
+    x = self.mid(nn.functional.pad(x.relu(), (1, 1, 1, 1)))
+    return self.ends[1](self.drop(x.relu()))
 
 
 def wiping(value: Any) -> Callable[..., Any]:
@@ -188,6 +275,60 @@ SILENT: dict[str, tuple[str, Callable[[], Component], dict[str, Any]]] = {  # wh
         lambda: broken(PSNR, measure=wiping({"psnr": 1.0})),
         MASKED,
     ),
+    "eta is refused by another error": (
+        "eta_above_0_is_drawn_or_refused",
+        lambda: deterministic(ValueError("eta")),
+        {},
+    ),
+    "17 times the noise is drawn": (
+        "eta_above_0_is_drawn_or_refused",
+        lambda: at_eta(lambda state, draw, C: state + 17 * C * draw()),
+        {},
+    ),
+    "17 times the noise is drawn, and the path's marginals are another's": (
+        "states_hold_the_noise_of_the_path",
+        lambda: at_eta(lambda state, draw, C: state + 17 * C * draw()),
+        {},
+    ),
+    "a tenth more noise is drawn": (
+        "states_hold_the_noise_of_the_path",
+        lambda: at_eta(lambda state, draw, C: state + 0.5 * C * draw()),
+        {},
+    ),
+    "a condition is of another type": (
+        "the_condition_has_the_channels_that_conditions_says",
+        lambda: broken(Paired, PAIR, condition=lambda self, x_in, extras: x_in.double()),
+        {},
+    ),
+    "example alone blackens the clean image": (
+        "the_clean_image_is_left_as_it_was",
+        lambda: broken(Noise, example=lambda self, clean, generator: {"input": clean.zero_()}),
+        {},
+    ),
+    "an extra is a view of the clean image": (
+        "the_clean_image_is_left_as_it_was",
+        lambda: showing(lambda clean: clean[:1]),
+        {},
+    ),
+    "an example draws by numpy, after another draw": (
+        "an_example_follows_from_record_crop_and_generator",
+        after_a_draw,
+        {},
+    ),
+    "row 0 is a little off": (
+        "the_path_is_float64_tables_from_the_clean_image_on",
+        lambda: broken(Power, path=lambda self: path_with(A=at(0, 1 + 1e-9))),
+        {},
+    ),
+    "no noise changes a figure": ("more_noise_is_worse", lambda: measuring(off_by(2), better="lower"), {}),
+    "little noise improves a figure": (
+        "more_noise_is_worse",
+        lambda: measuring(lambda output, target: ((output - target).std().item() - 0.1) ** 2, better="lower"),
+        {},
+    ),
+    "a key is an evaluation's": ("keys_name_the_figures", lambda: keyed("psnr", "missing"), {}),
+    "a key is that of the input": ("keys_name_the_figures", lambda: keyed("input_psnr"), {}),
+    "no record of a task can be read": ("its_records_make_examples", lambda: spotty_task(None, None), {"data": True}),
     "weights changes a mask": ("measuring_changes_nothing", lambda: broken(PSNR, weights=wiping({})), MASKED),
 }
 
@@ -246,6 +387,11 @@ LEGAL: dict[str, tuple[Callable[[], Component], dict[str, Any]]] = {
         lambda: degradation(lambda clean, _: bit_by_bit(0.5 * clean + 0.5 * clean.mean())),
         {},
     ),
+    "a solver without eta": (lambda: deterministic(SpecError("Spec", [(("sampler", "eta"), "no")])), {}),
+    "an extra of one value for all pixels": (
+        lambda: showing(lambda clean: torch.ones(()).expand(1, *clean.shape[1:])),
+        {},
+    ),
     "a metric of sets without reference": (lambda: broken(SWD, reference=False, compare=outputs_alone), {}),
     "a path of two steps": (lambda: times_by(up_to_T, lambda T, steps: False), {"T": 2}),
     "times of one's own": (lambda: Times(at=(50, 20, 0)), {"T": 50}),
@@ -256,6 +402,26 @@ LEGAL: dict[str, tuple[Callable[[], Component], dict[str, Any]]] = {
     "a head that is known, and told by numbers of another kind": (
         lambda: broken(SMRes, targets=lambda self, path, node: {"res": (-1, node.A * 0 + 1, 0)}),
         {},
+    ),
+}
+ALONE: dict[str, tuple[str, Callable[[], Component], dict[str, Any]]] = {  # right in this, if in nothing else
+    "a solver that draws all noise anew": ("eta_above_0_is_drawn_or_refused", lambda: Kappa(rule="zero"), {}),
+    "a solver that keeps what I_in leaves": ("eta_above_0_is_drawn_or_refused", lambda: Kappa(rule="input"), {}),
+    "a sine, whose row 0 is rounded": (
+        "the_path_is_float64_tables_from_the_clean_image_on",
+        lambda: broken(Power, path=sine),
+        {},
+    ),
+    "a figure of what is far off": ("more_noise_is_worse", lambda: measuring(off_by(0.1), better="lower"), {}),
+    "a network with dropout": (
+        "one_pair_is_learnt_by_heart",
+        lambda: network(dropping_channels, init=with_dropout),
+        {},
+    ),
+    "a task whose first records cannot be read": (
+        "its_records_make_examples",
+        lambda: spotty_task(None, None, noise(0)),
+        {"data": True},
     ),
 }
 OF_EVERY = ["its_entry_point_leads_to_it", "it_reaches_worker_processes"]  # of no class that is made in a function
@@ -269,3 +435,49 @@ def test_what_keeps_its_contract_in_an_unusual_way_passes(case):
     more += ["one_pair_is_learnt_by_heart"] if part.kind == "backbone" else []  # it is too small for some sizes
     more += ["records_reach_worker_processes"] if part.kind == "source" else []
     check(part, leave_out=[*OF_EVERY, *more], **options)
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_a_property_holds_for_what_keeps_it_in_an_unusual_way(case):
+    name, make, options = ALONE[case]
+    shown(name, make(), **options)
+
+
+def test_a_component_that_ends_the_other_process_hinders_no_other():
+    with pytest.raises(ContractError, match="found: a process that was started afresh, and read it, ended, with .* 3"):
+        shown("it_reaches_worker_processes", Lethal(home=os.getpid()))
+    shown("it_reaches_worker_processes", Uniform())
+
+
+SCRIPT = """
+from rddm.grids.uniform import Uniform
+from rddm.testing import check, contract
+
+class Here(Uniform):
+    "Its class is the program's."
+
+rest = [one.name for one in contract("grid") if one.name != "it_reaches_worker_processes"]
+check(Uniform(), leave_out=rest)
+print("good")
+check(Here(), leave_out=rest)
+"""
+
+
+@pytest.mark.parametrize("way", ["a file", "the standard input"])
+def test_a_program_without_a_guard_is_not_run_again_in_the_other_process(way, tmp_path):
+    file = tmp_path / "script.py"
+    file.write_text(SCRIPT)
+    program, text = ([str(file)], "") if way == "a file" else (["-"], SCRIPT)
+    done = subprocess.run([sys.executable, *program], input=text, capture_output=True, text=True)
+    assert done.stdout == "good\n"
+    assert "found: its class is defined in the program that was started" in done.stderr
+
+
+def test_of_several_faults_that_break_one_property_one_is_told_with_its_case():
+    def spoil(clean, generator):
+        if clean.shape[-1] > 20:
+            raise ZeroDivisionError("wide")
+        return clean + torch.rand(())
+
+    with pytest.raises(ContractError, match=r"found: (it draws from the global|ZeroDivisionError: wide).*\n   case: "):
+        shown("all_randomness_is_its_generators", degradation(spoil))
