@@ -403,15 +403,11 @@ LEGAL: dict[str, tuple[Callable[[], Component], dict[str, Any]]] = {
         lambda: broken(SMRes, targets=lambda self, path, node: {"res": (-1, node.A * 0 + 1, 0)}),
         {},
     ),
+    "a sine, whose row 0 is rounded": (lambda: broken(Power, path=sine), {}),
 }
 ALONE: dict[str, tuple[str, Callable[[], Component], dict[str, Any]]] = {  # right in this, if in nothing else
     "a solver that draws all noise anew": ("eta_above_0_is_drawn_or_refused", lambda: Kappa(rule="zero"), {}),
     "a solver that keeps what I_in leaves": ("eta_above_0_is_drawn_or_refused", lambda: Kappa(rule="input"), {}),
-    "a sine, whose row 0 is rounded": (
-        "the_path_is_float64_tables_from_the_clean_image_on",
-        lambda: broken(Power, path=sine),
-        {},
-    ),
     "a figure of what is far off": ("more_noise_is_worse", lambda: measuring(off_by(0.1), better="lower"), {}),
     "a network with dropout": (
         "one_pair_is_learnt_by_heart",

@@ -178,6 +178,14 @@ def test_tables_that_are_no_path_are_refused_with_the_reason(change, message):
         Path(**(good | change))
 
 
+def test_a_row_0_that_is_rounded_becomes_exactly_the_clean_image():
+    rise = torch.linspace(0, 1, 5, dtype=torch.float64)
+    path = Path.dual(rise, torch.sin(torch.pi * (1 - rise / 2)))
+    assert torch.sin(torch.tensor(torch.pi, dtype=torch.float64)) > 0
+    assert [float(table[0]) for table in (path.A, path.B, path.C)] == [1, 0, 0]
+    assert float(path.C[1]) == float(torch.sin(torch.pi * (1 - rise / 2))[1])
+
+
 def test_noise_that_falls_has_no_posterior_and_is_refused():
     table = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
     with pytest.raises(SpecError, match="falls from t = 1"):
