@@ -19,6 +19,7 @@ from rddm.cli import app
 from rddm.core import registry
 from rddm.core.images import read
 from rddm.core.systems.sample import samples
+from rddm.testing.strategies import built_in
 
 runner = CliRunner()
 
@@ -267,3 +268,13 @@ def test_a_killed_training_goes_on_where_it_was(tmp_path):
         message = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert "--resume" in message
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_every_component_is_shown_with_all_its_parameters(kind):
+    from rddm.core import kinds
+
+    for name in built_in(kind):
+        said = call("show", kind, name).stdout
+        for key in registry.load(getattr(kinds, kind.capitalize()), name).model_fields:
+            assert f"  {key} = " in said

@@ -19,7 +19,7 @@ import rddm
 from rddm import DataError, RddmError, ShapeError, SpecError
 from rddm.cli import app
 from rddm.core import images, registry
-from rddm.core.kinds import ImageMetric, Metric, SetMetric
+from rddm.core.kinds import ImageMetric, Metric, SetMetric, Task, check_metrics
 from rddm.core.named import resolve
 from rddm.core.pictures import side_by_side
 from rddm.core.systems.evaluate import results
@@ -460,3 +460,43 @@ def test_the_documentation_names_every_metric_every_figure_and_every_file_of_wei
             assert all(f"`{key}`" in text for key in resolve(Metric, entry.name).keys)
     for file in (*FILES.values(), FILE):
         assert f"{file}`" in text
+
+
+@pytest.mark.parametrize("given", [0.5, {"other": 1.0}, [("brightness", 1.0)]])
+def test_a_metric_that_gives_no_figures_stops_a_fit_before_it_begins_and_says_where_it_is(given, tmp_path):
+    class Odd(Brightness):
+        def measure(self, output, target, extras):
+            return given
+
+    table = spec(tmp_path / "pairs")
+    trainer = rddm.build(table)
+    trainer = trainer.replace(trainer[Task].model_copy(update={"metrics": (Odd(),)}))
+    with pytest.raises(SpecError, match=r"'brightness' must give a dict of figures.*gave .*test_evaluation.py:\d+"):
+        trainer.fit(tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_that_says_better_as_nobody_else_is_refused():
+    class Odd(Brightness):
+        better = "Higher"
+
+    with pytest.raises(SpecError, match=r"must declare better = .*; it is 'Higher', in .*test_evaluation.py"):
+        check_metrics([Odd()], targets=True)
+
+
+def test_a_validation_that_fails_leaves_what_was_trained(tmp_path):
+    calls = []
+
+    class Late(Brightness):
+        def measure(self, output, target, extras):
+            calls.append(1)
+            if len(calls) > 1:
+                raise ZeroDivisionError("late")
+            return {"brightness": 0.5}
+
+    trainer = rddm.build(spec(tmp_path / "pairs"))
+    trainer = trainer.replace(trainer[Task].model_copy(update={"metrics": (Late(),)}))
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(tmp_path / "run", progress=False)
+    assert (tmp_path / "run/checkpoints/step_00000002").is_dir()
+    assert (tmp_path / "run/model.safetensors").is_file()

@@ -1,19 +1,24 @@
 """Where examples come from: folders of files, and the photographs of scikit-image."""
 
 import pickle
+import re
 import socket
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import skimage.data
 
 from rddm.core import images
+from rddm.core.data import Examples
 from rddm.core.errors import DataError, SpecError
-from rddm.core.kinds import Source
+from rddm.core.kinds import Records, Source
 from rddm.core.named import resolve
+from rddm.core.spec import Training
 from rddm.sources._files import ImageFiles
 from rddm.sources.folder import Folder
 from rddm.sources.photos import Photos
+from rddm.tasks.paired import Paired
 
 
 def noise(seed=0, height=4, width=6, channels=3, dtype=np.uint8):
@@ -323,3 +328,61 @@ def test_tiles_are_squares_row_by_row_and_image_after_image(tmp_path):
     for keys in ({"start": 8}, {"size": 9}):
         with pytest.raises(DataError, match="leave none of . tiles of .x. pixels"):
             resolve(Source, source | keys).open()
+
+
+# ------------------------------------------------------------------------------------- sources of others
+
+
+class Odd(Source):
+    """Whatever a test gives."""
+
+    name: Literal["odd"] = "odd"
+    given: Any = None
+
+    def open(self):
+        return self.given
+
+
+class Rows(list):
+    """A list with names, roles and sizes."""
+
+    names, roles = ["a", "b"], frozenset({"target"})
+
+
+def made(rows):
+    class Mine(Rows, Records):
+        def sizes(self):
+            return [None] * len(self)
+
+        def __getitem__(self, index):
+            return list.__getitem__(self, index)
+
+    return Mine(rows)
+
+
+def test_what_a_source_opens_must_be_records():
+    task = Paired(train=Odd(given=[{"target": 1}]), eval=Odd(), degradation="rain")
+    with pytest.raises(
+        DataError, match=r"source 'odd' must open to Records with names and roles; gave \[\{'target': 1\}\]"
+    ):
+        task.train_records()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (np.full((16, 16, 3), 1.5, np.float32), r"values span 1.5 .. 1.5; those of an image must be in \[0, 1\]"),
+        (np.full((16, 16, 3), np.nan), r"values span nan .. nan"),
+        (np.full((16, 16), 0.5, np.float32), r"an array \(16, 16\) where 2 sizes and the channels are needed"),
+    ],
+)
+def test_examples_out_of_range_or_shape_are_left_out_and_told(row, message):
+    good = np.full((16, 16, 3), 0.5, np.float32)
+    task = Paired(train=Odd(given=made([{"target": row}, {"target": good}])), eval=Odd(), degradation="noise")
+    examples = Examples(task, Training(crop=8))
+    found = [examples[n] for n in range(2)]
+    assert any(re.search(message, problem) for example in found for problem in example["problems"])
+    with pytest.raises(DataError, match=message):
+        Examples(
+            Paired(train=Odd(given=made([{"target": row}] * 2)), eval=Odd(), degradation="noise"), Training(crop=8)
+        )[0]

@@ -66,7 +66,9 @@ def show(
     component = registry.load(_base(_singular(kind)), name)
     print(f"{component.__name__} ({component.__module__})\n\n{inspect.getdoc(component)}\n\nParameters")
     for key, field in component.model_fields.items():
-        default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        default = (
+            "required" if field.is_required() else repr(field.get_default(call_default_factory=True, validated_data={}))
+        )
         print(f"  {key} = {default}" + (f"    {field.description}" if field.description else ""))
 
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
+def named(ndim: int) -> str:
+    """What an example of so many dimensions is called."""
+    return ("signal", "image", "volume")[ndim - 1]
+
+
 def image(array: Array, ndim: int = 2) -> Array:
     """(*S) or (*S, C), of `ndim` sizes S, as (*S, C), uint8, uint16, or float32 in [0, 1]; of bool, True becomes 255.
 
@@ -38,8 +43,10 @@ def image(array: Array, ndim: int = 2) -> Array:
 def check_shape(shape: tuple[int, ...], ndim: int = 2) -> None:
     """Raises ValueError for what is no image, or no signal or volume."""
     if len(shape) not in (ndim, ndim + 1) or 0 in shape:
-        what, sides = {1: ("a signal", "L"), 2: ("an image", "H, W"), 3: ("a volume", "D, H, W")}[ndim]
-        raise ValueError(f"an array of shape {shape}, where {what} is ({sides}) or ({sides}, C)")
+        what, sides = named(ndim), ", ".join("DHW"[3 - ndim :]) if ndim > 1 else "L"
+        raise ValueError(
+            f"an array of shape {shape}, where {'an' if ndim == 2 else 'a'} {what} is ({sides}) or ({sides}, C)"
+        )
 
 
 def check_range(array: Array, top: int) -> None:

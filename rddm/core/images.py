@@ -24,6 +24,7 @@ from PIL.ExifTags import Base as Tag
 
 from rddm.core import arrays
 from rddm.core.arrays import Array as Array
+from rddm.core.arrays import named as named
 from rddm.core.encode import MODES, encode
 from rddm.core.errors import DataError, OutputError, ShapeError
 from rddm.core.files import fresh_file
@@ -51,9 +52,9 @@ def suffixes(ndim: int = 2) -> frozenset[str]:
 
 @cache
 def _writable() -> dict[str, str]:
-    other = (".pbm", ".pfm")  # which Pillow reads so, and writes as PPM
-    formats = {s: form for s, form in _formats().items() if form in MODES and form in Image.SAVE and s not in other}
-    return formats | {".npy": "npy"}
+    # .pbm and .pfm are read as such, and would be written as PPM
+    there = {s: form for s, form in _formats().items() if form in MODES and form in Image.SAVE}
+    return {s: form for s, form in there.items() if s not in (".pbm", ".pfm")} | {".npy": "npy"}
 
 
 def result_name(path: Path) -> Path:
@@ -86,11 +87,6 @@ def find(folder: Path, ndim: int = 2) -> list[Path]:
         allowed = " ".join(sorted(suffixes(ndim)))
         raise DataError(f"no {named(ndim)}s in {folder} or below; give a folder that holds files named {allowed}")
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
-
-
-def named(ndim: int) -> str:
-    """What an example of so many dimensions is called."""
-    return {1: "signal", 2: "image", 3: "volume"}[ndim]
 
 
 def read(path: Path, file: BinaryIO | None = None, ndim: int = 2) -> Array:
@@ -152,8 +148,8 @@ def write(path: Path, array: Array) -> None:
     form = _writable().get(path.suffix.lower())
     if form is None:
         raise OutputError(f"cannot write {path}: images are written to files named {' '.join(sorted(_writable()))}")
-    most = 4 if form not in ("TIFF", "npy") else np.inf
-    image = array.ndim == 3 and 1 <= array.shape[2] <= most and array.dtype in (np.uint8, np.uint16)
+    few = array.ndim == 3 and 1 <= array.shape[2] <= (4 if form not in ("TIFF", "npy") else np.inf)
+    image = few and array.dtype in (np.uint8, np.uint16)
     if not image and not (form == "npy" and array.ndim in (2, 4) and array.dtype in _KINDS):
         allowed = "(H, W, 1 to 4), in .tif and .npy (H, W, C), uint8 or uint16"
         raise ShapeError(f"an image is {allowed}; given {array.shape}, {array.dtype}")
@@ -170,6 +166,8 @@ def to_tensor(array: Array) -> Tensor:
 
     if array.dtype.kind != "f" and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise DataError(f"an image must be uint8, uint16 or floating point in [0, 1]; given {array.dtype}")
+    if array.dtype.kind == "f" and not (array.min() >= -1e-6 and array.max() <= 1 + 1e-6):  # also catches NaN
+        raise DataError(f"values span {array.min():.4g} .. {array.max():.4g}; those of an image must be in [0, 1]")
     scale = np.float32(np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1)
     return torch.from_numpy(np.moveaxis(array, -1, 0).astype(np.float32, order="C") / scale)
 

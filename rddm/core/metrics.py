@@ -12,6 +12,7 @@ from scipy.stats import bootstrap
 from torch import Tensor
 
 from rddm.core import registry
+from rddm.core.blame import line_of_class
 from rddm.core.errors import DataError, SpecError
 from rddm.core.kinds import ImageMetric, Metric, SetMetric, check_metrics
 from rddm.core.named import resolve
@@ -60,7 +61,7 @@ def measure(
     output = output.cpu()
     for metric in _single(metrics, target):
         beside = output if target is None or not metric.reference else target.cpu()
-        found |= metric.measure(output, beside, extras or {})
+        found |= _figures(metric, metric.measure(output, beside, extras or {}))
     return found
 
 
@@ -151,6 +152,13 @@ def worth(metric: Metric, scores: Mapping[str, float]) -> float:
     return -math.inf if math.isnan(value) else value if metric.better == "higher" else -value
 
 
+def _figures(metric: Metric, given: Any) -> Mapping[str, float]:
+    if not isinstance(given, Mapping) or not given.keys() <= set(metric.keys):
+        problem = f"{metric.name!r} must give a dict of figures, by some of the keys {', '.join(metric.keys)}"
+        raise SpecError("metrics", [((), f"{problem}; gave {given!r}, in {line_of_class(type(metric))}")])
+    return given
+
+
 def _single(metrics: Sequence[Metric], target: Tensor | None) -> list[ImageMetric]:
     return [one for one in metrics if isinstance(one, ImageMetric) and not (target is None and one.reference)]
 
@@ -165,7 +173,8 @@ def _compared(metrics: Sequence[Metric], seen: Sequence[Seen]) -> dict[str, floa
         for role, before in (("output", ""), ("input", INPUT)):
             if sets[role] and (sets["target"] or not metric.reference):
                 targets = sets["target"] if metric.reference else sets[role]
-                found |= {before + key: value for key, value in metric.compare(sets[role], targets).items()}
+                figures = _figures(metric, metric.compare(sets[role], targets))
+                found |= {before + key: value for key, value in figures.items()}
     return found
 
 

@@ -24,6 +24,8 @@ def cropped(
 ) -> list[Tensor]:
     """Arrays (*S, C) of one size as tensors (channels[i], *S) in [0, 1], all cut and turned alike."""
     if crop is not None:
+        if odd := [array.shape for array in arrays if array.ndim != len(crop) + 1]:
+            raise DataError(f"an array {odd[0]} where {len(crop)} sizes and the channels are needed")
         where = tuple(
             slice(start, start + want)
             for want, have in zip(crop, arrays[0].shape[:-1], strict=True)
@@ -54,6 +56,10 @@ def opened(source: Source, role: str, *, targets: bool = True) -> Records:
     """
     records = source.open()
     where = described(source, role)
+    if not isinstance(records, Records) or not isinstance(getattr(records, "roles", None), frozenset | set):
+        raise DataError(
+            f"{where}: source {source.name!r} must open to Records with names and roles; gave {records!r:.80}"
+        )
     if len(records) == 0 or len(set(records.names)) != len(records):
         raise DataError(f"{where} must give examples of different names; source {source.name!r} gave {len(records)}")
     if "target" not in records.roles and (targets or "input" not in records.roles):

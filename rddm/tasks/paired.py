@@ -106,10 +106,11 @@ class Paired(Task):
             found = self.degradation.example(example["target"], generator)
             for role in ("input", *made):
                 image, shape = found[role], (channels[role], *example["target"].shape[1:])
-                if image.shape != shape or not (image.min() >= 0 and image.max() <= 1):
+                fits = image.shape == shape and image.dtype == torch.float32
+                if not fits or not (image.min() >= 0 and image.max() <= 1):
                     raise ShapeError(
-                        f"degradation {self.degradation.name!r} must give {role!r} as {shape} in [0, 1];"
-                        f" gave {tuple(image.shape)} in [{image.min():.4g}, {image.max():.4g}]"
+                        f"degradation {self.degradation.name!r} must give {role!r} as {shape}, float32, in [0, 1];"
+                        f" gave {tuple(image.shape)}, {image.dtype}, in [{image.min():.4g}, {image.max():.4g}]"
                     )
                 example[role] = image
             example["input"] = self.prepare(example["input"][None])[0]

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from rddm.core.blame import line_of_class
 from rddm.core.component import Component
 from rddm.core.errors import SpecError
 from rddm.core.named import resolve
@@ -74,6 +75,9 @@ def check_metrics(metrics: Sequence[Metric], *, targets: bool) -> None:
     """
     keys: dict[str, Metric] = {}
     for metric in metrics:
+        if metric.better not in ("higher", "lower"):
+            problem = f'{metric.name!r} must declare better = "higher" or "lower"; it is {metric.better!r}'
+            raise SpecError("metrics", [((), f"{problem}, in {line_of_class(type(metric))}")])
         for key in metric.keys:
             if key in RESERVED or key.startswith("input_"):
                 raise SpecError("metrics", [((), f"{metric.name!r} gives {key!r}, which is no figure's; rename it")])

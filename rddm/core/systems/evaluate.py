@@ -42,24 +42,25 @@ class Result:
 
 
 def ready(task: Task, measured: Sequence[Metric]) -> None:
-    """Refuse metrics that could not measure the evaluation images, before anything takes long.
+    """Refuse metrics that could not measure the evaluation images, before anything takes long: the first one is tried.
 
     Raises:
         SpecError: one compares with targets, and the images have none.
-        RddmError: a file or a package that one needs is missing.
+        RddmError: a file or a package that one needs is missing, or what one gives is no figures.
     """
     for metric in measured:
         metric.prepare()
-    lost = dict.fromkeys(metric.name for metric in measured if metric.reference)
-    if task.target_known and lost and not _targets(task):
-        problem = f"{', '.join(lost)} compare with targets, and the evaluation images have none"
-        raise SpecError("metrics", [((), f"{problem}; choose metrics that need none (--metric NAME), or give targets")])
-
-
-def _targets(task: Task) -> bool:
+    if not task.target_known:
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is left out is told when it is measured
-        return all("target" in example for _, example in islice(task.examples(task.eval_records()), 1))
+        tried = [example for _, example in islice(task.examples(task.eval_records()), 1)]
+    lost = dict.fromkeys(metric.name for metric in measured if metric.reference)
+    if lost and not all("target" in example for example in tried):
+        problem = f"{', '.join(lost)} compare with targets, and the evaluation images have none"
+        raise SpecError("metrics", [((), f"{problem}; choose metrics that need none (--metric NAME), or give targets")])
+    for example in tried:
+        look(measured, example["input"], example.get("target"), extras=example)
 
 
 def results(

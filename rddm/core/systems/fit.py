@@ -137,7 +137,7 @@ def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any
                 if log:
                     log.write(run.step, {**scores, "images_per_second": speed.read()})
             if last or (training.eval_every and run.step % training.eval_every == 0):
-                with speed.paused():
+                with speed.paused(), _kept_if_it_fails(run, out):
                     validation = _validate(run, out, log, None if last else training.eval_images)
             stop = launch.agree(run.accelerator, bool(stopping))
             if last or stop or run.step % training.save_every == 0:
@@ -146,8 +146,7 @@ def _loop(run: Run, out: Path, log: Log | None, progress: bool) -> dict[str, Any
             if stop and not last:
                 where = f"stopped at step {run.step} of {training.steps} and saved"
                 raise KeyboardInterrupt(f"{where}; to go on, fit the same spec with --out {out} --resume")
-    # a run that is resumed when complete trains no step, but still tells how good it is
-    return validation or _validate(run, out, None, None)
+    return validation or _validate(run, out, None, None)  # resumed when complete, it trains nothing and yet tells
 
 
 @contextmanager
@@ -259,6 +258,16 @@ def _drawn(run: Run, out: Path | None, limit: int | None) -> tuple[dict[str, Any
         sheet(shown[:DRAWN], out / "samples" / f"step_{run.step:08d}.png")
     scores = launch.gather(run.accelerator, scores)[0]
     return scores, scores
+
+
+@contextmanager
+def _kept_if_it_fails(run: Run, out: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if run.world == 1:  # else the other processes would wait for this one
+            _save(run, out)
+        raise
 
 
 def _save(run: Run, out: Path) -> None:
