@@ -280,3 +280,24 @@ def test_signals_are_cut_and_mirrored_alike_with_probability_one_half(signals, a
 def test_signals_are_not_mirrored_by_default_and_images_are(signals):
     assert rddm.build(signals)[Task].augment == "none"
     assert resolve(Task, {"name": "paired", "train": "a", "eval": "b"}).augment == "flip"
+
+
+def test_signals_without_channels_stay_so_and_others_keep_them(tmp_path):
+    table = restorer(1, tmp_path)
+    table["task"]["channels"] = 1
+    table["task"]["train"] = table["task"]["eval"] = {"name": "folder", "path": str(tmp_path / "pairs"), "ndim": 1}
+    for role in ("input", "target"):
+        (tmp_path / "pairs" / role).mkdir(parents=True)
+        np.save(tmp_path / "pairs" / role / "flat.npy", np.linspace(0, 1, 30))
+        np.save(tmp_path / "pairs" / role / "deep.npy", np.linspace(0, 1, 30)[:, None])
+    rddm.build(table).save(tmp_path / "run")
+    with pytest.raises(SystemExit) as ended:
+        app(["restore", str(tmp_path / "run"), str(tmp_path / "pairs/input"), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 0
+    assert np.load(tmp_path / "out/flat.npy").shape == (30,)
+    assert np.load(tmp_path / "out/deep.npy").shape == (30, 1)
+
+
+def test_metrics_of_images_alone_are_refused_for_signals(signals, tmp_path):
+    with pytest.raises(SpecError, match=r"no figure of an image \(2, 24\) by ssim; choose others"):
+        rddm.build(signals | {"task": {**signals["task"], "metrics": ["ssim"]}}).fit(tmp_path / "run")

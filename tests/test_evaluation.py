@@ -462,7 +462,9 @@ def test_the_documentation_names_every_metric_every_figure_and_every_file_of_wei
         assert f"{file}`" in text
 
 
-@pytest.mark.parametrize("given", [0.5, {"other": 1.0}, [("brightness", 1.0)]])
+@pytest.mark.parametrize(
+    "given", [0.5, {"other": 1.0}, [("brightness", 1.0)], {"brightness": "a"}, {"brightness": torch.ones(2)}]
+)
 def test_a_metric_that_gives_no_figures_stops_a_fit_before_it_begins_and_says_where_it_is(given, tmp_path):
     class Odd(Brightness):
         def measure(self, output, target, extras):
@@ -471,7 +473,7 @@ def test_a_metric_that_gives_no_figures_stops_a_fit_before_it_begins_and_says_wh
     table = spec(tmp_path / "pairs")
     trainer = rddm.build(table)
     trainer = trainer.replace(trainer[Task].model_copy(update={"metrics": (Odd(),)}))
-    with pytest.raises(SpecError, match=r"'brightness' must give a dict of figures.*gave .*test_evaluation.py:\d+"):
+    with pytest.raises(SpecError, match=r"'brightness' must give a dict of numbers.*gave .*test_evaluation.py:\d+"):
         trainer.fit(tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 

@@ -373,7 +373,11 @@ def test_what_a_source_opens_must_be_records():
     [
         (np.full((16, 16, 3), 1.5, np.float32), r"values span 1.5 .. 1.5; those of an image must be in \[0, 1\]"),
         (np.full((16, 16, 3), np.nan), r"values span nan .. nan"),
-        (np.full((16, 16), 0.5, np.float32), r"an array \(16, 16\) where 2 sizes and the channels are needed"),
+        (
+            np.full((16, 16), 0.5, np.float32),
+            r"an array \(16, 16\) where at least 8 x 8 and the channels, last, are needed",
+        ),
+        (np.full((3, 16, 16), 0.5, np.float32), r"an array \(3, 16, 16\) where at least 8 x 8"),
     ],
 )
 def test_examples_out_of_range_or_shape_are_left_out_and_told(row, message):

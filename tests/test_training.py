@@ -401,7 +401,7 @@ def test_missing_data_and_data_that_does_not_fit_the_task_say_what_to_do(pairs, 
     for task, message in (
         ({"train": str(tmp_path / "missing")}, "missing"),
         ({"train": str(pairs / "train" / "target")}, "set task.degradation"),
-        ({"train": str(pairs / "train"), "degradation": "rain"}, "take task.degradation away"),
+        ({"train": str(pairs / "train"), "degradation": "rain"}, "has inputs of its own; take the degradation away"),
     ):
         with pytest.raises(DataError, match=message):
             build(task).fit(tmp_path / "run", progress=False)

@@ -43,10 +43,10 @@ def image(array: Array, ndim: int = 2) -> Array:
 def check_shape(shape: tuple[int, ...], ndim: int = 2) -> None:
     """Raises ValueError for what is no image, or no signal or volume."""
     if len(shape) not in (ndim, ndim + 1) or 0 in shape:
-        what, sides = named(ndim), ", ".join("DHW"[3 - ndim :]) if ndim > 1 else "L"
-        raise ValueError(
-            f"an array of shape {shape}, where {'an' if ndim == 2 else 'a'} {what} is ({sides}) or ({sides}, C)"
-        )
+        sides = ("L", "H, W", "D, H, W")[ndim - 1]
+        what = f"{'an' if ndim == 2 else 'a'} {named(ndim)} is ({sides}) or ({sides}, C)"
+        hint = "; of signals and volumes say ndim (--ndim 1)" if ndim == 2 and len(shape) in (1, 4) else ""
+        raise ValueError(f"an array of shape {shape}, where {what}{hint}")
 
 
 def check_range(array: Array, top: int) -> None:

@@ -138,7 +138,7 @@ def max_pixels() -> int | None:
 def write(path: Path, array: Array) -> None:
     """Writes (H, W, C), uint8 or uint16, in the format that the suffix names, whole or not at all.
 
-    Signals (L, C) and volumes (D, H, W, C) are written to .npy, and may be float32.
+    Signals (L, C) and volumes (D, H, W, C), and arrays without channels, are written to .npy, and may be float32.
 
     PNG, TIFF and .npy keep 16 bits, others get 8. TIFF and .npy take any C. BMP, JPEG and PPM get no alpha; QOI and
     WebP, and AVIF and 16-bit TIFF with alpha, hold grey as RGB. Lossy formats have quality 95. Missing folders are
@@ -150,7 +150,7 @@ def write(path: Path, array: Array) -> None:
         raise OutputError(f"cannot write {path}: images are written to files named {' '.join(sorted(_writable()))}")
     few = array.ndim == 3 and 1 <= array.shape[2] <= (4 if form not in ("TIFF", "npy") else np.inf)
     image = few and array.dtype in (np.uint8, np.uint16)
-    if not image and not (form == "npy" and array.ndim in (2, 4) and array.dtype in _KINDS):
+    if not image and not (form == "npy" and array.dtype in _KINDS):
         allowed = "(H, W, 1 to 4), in .tif and .npy (H, W, C), uint8 or uint16"
         raise ShapeError(f"an image is {allowed}; given {array.shape}, {array.dtype}")
     try:

@@ -153,10 +153,13 @@ def worth(metric: Metric, scores: Mapping[str, float]) -> float:
 
 
 def _figures(metric: Metric, given: Any) -> Mapping[str, float]:
-    if not isinstance(given, Mapping) or not given.keys() <= set(metric.keys):
-        problem = f"{metric.name!r} must give a dict of figures, by some of the keys {', '.join(metric.keys)}"
-        raise SpecError("metrics", [((), f"{problem}; gave {given!r}, in {line_of_class(type(metric))}")])
-    return given
+    try:
+        if given.keys() <= set(metric.keys):
+            return {key: float(value) for key, value in given.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        pass
+    problem = f"{metric.name!r} must give a dict of numbers, by some of the keys {', '.join(metric.keys)}"
+    raise SpecError("metrics", [((), f"{problem}; gave {given!r:.200}, in {line_of_class(type(metric))}")])
 
 
 def _single(metrics: Sequence[Metric], target: Tensor | None) -> list[ImageMetric]:

@@ -24,8 +24,10 @@ def cropped(
 ) -> list[Tensor]:
     """Arrays (*S, C) of one size as tensors (channels[i], *S) in [0, 1], all cut and turned alike."""
     if crop is not None:
-        if odd := [array.shape for array in arrays if array.ndim != len(crop) + 1]:
-            raise DataError(f"an array {odd[0]} where {len(crop)} sizes and the channels are needed")
+        for shape in (array.shape for array in arrays):
+            if len(shape) != len(crop) + 1 or any(have < want for have, want in zip(shape[:-1], crop, strict=True)):
+                sides = " x ".join(map(str, crop))
+                raise DataError(f"an array {shape} where at least {sides} and the channels, last, are needed")
         where = tuple(
             slice(start, start + want)
             for want, have in zip(crop, arrays[0].shape[:-1], strict=True)

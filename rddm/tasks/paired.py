@@ -135,7 +135,7 @@ class Paired(Task):
                 f" {{name: folder, path: ..., extras: [{', '.join(missing)}]}}, or by `columns` if it has them"
             )
         if "input" in records.roles and self.degradation is not None:
-            raise DataError(f"{where} has inputs of its own; take task.degradation away")
+            raise DataError(f"{where} has inputs of its own; take the degradation away: task.degradation=null")
         if "input" not in records.roles and self.degradation is None:
             raise DataError(
                 f"{where} holds clean images only; set task.degradation (such as rain),"

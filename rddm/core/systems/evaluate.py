@@ -60,7 +60,10 @@ def ready(task: Task, measured: Sequence[Metric]) -> None:
         problem = f"{', '.join(lost)} compare with targets, and the evaluation images have none"
         raise SpecError("metrics", [((), f"{problem}; choose metrics that need none (--metric NAME), or give targets")])
     for example in tried:
-        look(measured, example["input"], example.get("target"), extras=example)
+        seen = look(measured, example["input"], example.get("target"), extras=example)
+        if not seen.scores and not seen.features:
+            names, shape = ", ".join(metric.name for metric in measured), tuple(example["input"].shape)
+            raise SpecError("metrics", [((), f"no figure of an image {shape} by {names}; choose others")])
 
 
 def results(

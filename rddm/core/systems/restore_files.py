@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Generator
 from tqdm import tqdm
@@ -206,6 +207,8 @@ def _outcomes(entity: Entity, batch: Sequence[Job], seed: int, options: dict[str
         for source, *_ in ready:
             yield f"{source}: too large for the memory, try a smaller --tile or --batch: {error}"
         return
-    for (_, result, rest, *_), output in zip(ready, outputs, strict=True):
-        images.write(result, images.from_model(output, rest))
+    for (source, result, rest, *_), output in zip(ready, outputs, strict=True):
+        made = images.from_model(output, rest)
+        flat = task.ndim != 2 and np.load(source, mmap_mode="r").ndim == task.ndim  # written without channels
+        images.write(result, made[..., 0] if flat else made)
         yield None
