@@ -373,7 +373,7 @@ def test_the_mask_of_a_degradation_is_shown_to_the_network_and_missed_where_it_h
     assert example["mask"].shape == (1, 32, 48)
     darker = (example["input"] < example["target"] - 0.05).any(0)
     assert darker[example["mask"][0] == 1].float().mean() > 0.9
-    with pytest.raises(ShapeError, match=r"must give 'mask' as \(2, 32, 48\) in \[0, 1\]; gave \(1, 32, 48\)"):
+    with pytest.raises(ShapeError, match=r"must give 'mask' as \(2, 32, 48\), float32, .*; gave \(1, 32, 48\)"):
         task.model_copy(update={"shown": (Shown(role="mask", channels=2),)}).example(record, (32, 48), seeded(0))
     with pytest.raises(DataError, match=r"task.shown wants \['mask'\], too"):
         Paired(train=Photos(), eval=Photos(), degradation="rain", shown=[{"role": "mask"}]).train_records()
@@ -403,3 +403,13 @@ def test_penumbra_is_as_wide_as_asked_for_in_pixels_at_every_size() -> None:
                 outline = ((m[1:] > 0.5) != (m[:-1] > 0.5)).sum() + ((m[:, 1:] > 0.5) != (m[:, :-1] > 0.5)).sum()
                 soft.append(((m > 0) & (m < 1)).sum() / (outline * pi / 4))  # Crofton: edges crossed to length
             assert torch.stack(soft).mean().item() == pytest.approx(width, rel=0.35)
+
+
+def test_a_degradation_of_another_precision_is_told_so_before_a_network_sees_it() -> None:
+    class Double(Noise):
+        def __call__(self, clean: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            return clean.double()
+
+    task = Paired(train="a", eval="b", degradation=Double())
+    with pytest.raises(ShapeError, match=r"must give 'input' as \(3, 8, 8\), float32, .*; gave .* torch\.float64"):
+        task.example({"target": np.full((8, 8, 3), 200, np.uint8)}, (8, 8), seeded(0))
