@@ -289,6 +289,12 @@ def test_arrays_of_any_precision_and_byte_order_become_tensors(dtype):
     assert images.to_tensor(array * array.dtype.type(top)).tolist() == [[[0.0, 1.0]]]
 
 
+def test_what_is_out_of_range_by_rounding_is_clipped_and_by_more_refused():
+    assert images.to_tensor(np.array([[[1 + 1e-7], [-1e-7]]])).tolist() == [[[1.0, 0.0]]]
+    with pytest.raises(DataError, match=r"values span -0.001 .. 0.5"):
+        images.to_tensor(np.array([[[0.5], [-0.001]]]))
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("cannot"), KeyboardInterrupt()])
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, name, error):

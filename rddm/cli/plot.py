@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from rddm.cli._app import Changes, Device, Eta, Run, SamplerName, Steps, app, size_of
-from rddm.core.errors import SpecError
+from rddm.core.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from rddm.core.component import Component
@@ -180,16 +180,14 @@ def _parts(text: str) -> tuple[str, list[str]]:
 
 def _input(task: Any, file: Path | None, shape: tuple[int, ...] | None) -> Any:
     # (1, C, H, W) in [0, 1]
-    from zlib import crc32
-
     from rddm.core import images
-    from rddm.core.draws import seeded
 
     if file is not None:
         image = task.prepare(images.for_model(images.read(file), task.channels)[0][None])[0]
     else:
-        records = task.eval_records()
-        image = task.example(records[0], None, seeded(crc32(records.names[0].encode())))["input"]
+        image = next((example["input"] for _, example in task.examples(task.eval_records())), None)
+        if image is None:
+            raise DataError("no evaluation image can be read; give an IMAGE")
     if shape is not None:
         if any(side < want for side, want in zip(image.shape[-2:], shape, strict=True)):
             whole, given = ("x".join(map(str, sides)) for sides in (image.shape[-2:], shape))

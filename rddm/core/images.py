@@ -148,9 +148,9 @@ def write(path: Path, array: Array) -> None:
     form = _writable().get(path.suffix.lower())
     if form is None:
         raise OutputError(f"cannot write {path}: images are written to files named {' '.join(sorted(_writable()))}")
-    few = array.ndim == 3 and 1 <= array.shape[2] <= (4 if form not in ("TIFF", "npy") else np.inf)
-    image = few and array.dtype in (np.uint8, np.uint16)
-    if not image and not (form == "npy" and array.dtype in _KINDS):
+    most = np.inf if form == "TIFF" else 4
+    image = array.ndim == 3 and 1 <= array.shape[2] <= most and array.dtype in (np.uint8, np.uint16)
+    if not (array.dtype in _KINDS if form == "npy" else image):
         allowed = "(H, W, 1 to 4), in .tif and .npy (H, W, C), uint8 or uint16"
         raise ShapeError(f"an image is {allowed}; given {array.shape}, {array.dtype}")
     try:
@@ -161,15 +161,17 @@ def write(path: Path, array: Array) -> None:
 
 
 def to_tensor(array: Array) -> Tensor:
-    """(*S, C) as float32 (C, *S) in [0, 1], copied."""
+    """(*S, C) as float32 (C, *S) in [0, 1], copied; floating point may be off by 1e-6. Raises DataError."""
     import torch
 
     if array.dtype.kind != "f" and array.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise DataError(f"an image must be uint8, uint16 or floating point in [0, 1]; given {array.dtype}")
     if array.dtype.kind == "f" and not (array.min() >= -1e-6 and array.max() <= 1 + 1e-6):  # also catches NaN
         raise DataError(f"values span {array.min():.4g} .. {array.max():.4g}; those of an image must be in [0, 1]")
-    scale = np.float32(np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1)
-    return torch.from_numpy(np.moveaxis(array, -1, 0).astype(np.float32, order="C") / scale)
+    first = np.moveaxis(array, -1, 0).astype(np.float32, order="C")
+    return torch.from_numpy(
+        first / np.float32(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else first.clip(0, 1)
+    )
 
 
 def to_array(tensor: Tensor, dtype: _Dtype = np.uint8) -> Array:

@@ -25,7 +25,7 @@ class Kappa(Solver):
         input   B_s / B_t    I_in drops out: InDI, and I2SB without noise
 
     eta = 1 keeps the path's marginals where kappa C_t <= C_s, and "one" with falling noise never does; eta = 0 adds no
-    noise, not even where a bridge is pinned. What is left of noise is dropped in the step to the clean image.
+    noise, not even where a bridge is pinned. What is left of noise is dropped in a step to where the path has none.
 
     Raises:
         SpecError: rule "input" at a time when I_in is not in the state.
